@@ -1,0 +1,48 @@
+"""The one exception that neurosim raises for its user, and nothing else.
+
+It is at the top of the house: every package may import it, it imports none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class NeurosimError(Exception):
+    """Something the user can mend: where it is, what was found, what is allowed, what to do.
+
+    Parameters
+    ----------
+    message:
+        What is wrong, in one sentence, with the value that was found.
+    where:
+        File, key, layer, array or die that it is about; printed in front.
+    allowed:
+        What would have been accepted.
+    hint:
+        What to do now.
+
+    >>> print(NeurosimError("0 dies asked for", where="deploy", allowed="1 or more"))
+    deploy: 0 dies asked for (allowed: 1 or more)
+    """
+
+    def __init__(self, message: str, *, where: str = "", allowed: str = "", hint: str = "") -> None:
+        self.message, self.where, self.allowed, self.hint = message, where, allowed, hint
+        text = f"{where}: {message}" if where else message
+        if allowed:
+            text += f" (allowed: {allowed})"
+        if hint:
+            text += f"; {hint}"
+        super().__init__(text)
+
+
+def did_you_mean(found: str, known: Sequence[str]) -> str:
+    """A hint that names the known word nearest to `found`, or lists all of them.
+
+    >>> did_you_mean("drfit", ["drift", "programming"])
+    "did you mean 'drift'?"
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(found, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))

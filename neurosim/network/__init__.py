@@ -1,0 +1,39 @@
+"""What the user wants to run: layers, weights, neuron parameters; from and to NIR, snnTorch and files.
+
+Knows no chip: profiles come in with `mapping`. Torch and nir are imported only when asked for.
+"""
+
+from neurosim.network.layers import (
+    LIF,
+    AdaptiveLIF,
+    AvgPool2d,
+    Conv2d,
+    CubaLIF,
+    Flatten,
+    Layer,
+    LeakyIntegrator,
+    Linear,
+    MaxPool2d,
+    Population,
+    ReLU,
+    Sum,
+)
+from neurosim.network.network import Network, Node
+
+__all__ = [
+    "LIF",
+    "AdaptiveLIF",
+    "AvgPool2d",
+    "Conv2d",
+    "CubaLIF",
+    "Flatten",
+    "Layer",
+    "LeakyIntegrator",
+    "Linear",
+    "MaxPool2d",
+    "Network",
+    "Node",
+    "Population",
+    "ReLU",
+    "Sum",
+]
