@@ -1,1 +1,15 @@
+"""The kernels: arrays in, arrays out. Serial, without the GIL, cached on disk; knows no network, profile or torch.
 
+Inside, a signal is `[batch, time, ...]`: a sample's state then stays in the first-level cache for all its
+steps. Spikes are events: `pointers [batch * time + 1]` into `indices`, the neurons that fired, step by step.
+Parallel work (dies, or blocks of the batch) is shared out by threads outside.
+"""
+
+from neurosim.engine.dense import avg_pool, conv2d, linear, max_pool
+from neurosim.engine.events import gather, scatter, to_events
+from neurosim.engine.neurons import adaptive_lif, cuba_lif, leaky_integrator, lif
+
+__all__ = [
+    "adaptive_lif", "avg_pool", "conv2d", "cuba_lif", "gather", "leaky_integrator", "lif", "linear", "max_pool",
+    "scatter", "to_events",
+]

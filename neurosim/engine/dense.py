@@ -1,0 +1,48 @@
+"""Dense layers on numpy and BLAS. All arrays are `[rows, ...]`: batch and time together in the first axis."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+def linear(x: np.ndarray, rows: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """``x rows + bias``: x `[n, in]`, rows `[in, out]` (the weight transposed) -> `[n, out]`."""
+    out = x @ rows
+    out += bias
+    return out
+
+
+def _windows(x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int],
+             dilation: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """Every kernel window of `x [n, channel, height, width]`: `[n, channel, out_h, out_w, kernel_h, kernel_w]`."""
+    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    windows = sliding_window_view(x, span, axis=(2, 3))
+    return windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: tuple[int, int],
+           padding: tuple[tuple[int, int], tuple[int, int]], dilation: tuple[int, int]) -> np.ndarray:
+    """Cross-correlation by im2col and one BLAS product per row of x: `[n, in, h, w]` -> `[n, out, h', w']`."""
+    if np.any(padding):
+        x = np.pad(x, ((0, 0), (0, 0), *padding))
+    windows = _windows(x, weight.shape[2:], stride, dilation)
+    n, channels, height, width = windows.shape[:4]
+    columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, channels * weight[0, 0].size, height * width)
+    out = np.matmul(weight.reshape(weight.shape[0], -1), columns)
+    out += bias[:, None]
+    return out.reshape(n, weight.shape[0], height, width)
+
+
+def avg_pool(x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> np.ndarray:
+    """Mean of every window, padded zeros included."""
+    if any(padding):
+        x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    return _windows(x, kernel, stride).sum(axis=(4, 5)) / x.dtype.type(kernel[0] * kernel[1])
+
+
+def max_pool(x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> np.ndarray:
+    """Maximum of every window; padding never wins."""
+    if any(padding):
+        x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=-np.inf)
+    return _windows(x, kernel, stride).max(axis=(4, 5))

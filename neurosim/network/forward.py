@@ -1,0 +1,322 @@
+"""Run a network: the walk over its graph, layer by layer, each over all time steps, on the kernels of `engine`.
+
+Who runs many dies prepares once (`compile_inputs`), then calls `run_block` with each die's parameters; `run`
+does both for one set of parameters. A population whose only source is a `Linear` layer fed by spikes is fused
+with it. Results do not depend on threads or on how dies are chunked: the blocks of the batch follow from the network alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurosim import engine
+from neurosim.engine.neurons import RESET_CODES
+from neurosim.errors import NeurosimError
+from neurosim.network.layers import (
+    SPIKING,
+    AdaptiveLIF,
+    AvgPool2d,
+    Conv2d,
+    CubaLIF,
+    Flatten,
+    LeakyIntegrator,
+    Linear,
+    MaxPool2d,
+    Population,
+    ReLU,
+    Sum,
+)
+from neurosim.network.network import Network, Node
+
+Parameters = Mapping[str, Mapping[str, np.ndarray]]
+_BLOCK_VALUES = 1 << 22  # of the widest signal of a block: 16 MiB in float32
+
+
+@dataclass(frozen=True)
+class Events:
+    """Spikes of a block: pointers `[batch * time + 1]` into indices."""
+
+    pointers: np.ndarray
+    indices: np.ndarray
+
+    def dense(self, width: int, dtype: np.dtype) -> np.ndarray:
+        out = np.empty((self.pointers.size - 1, width), dtype)
+        engine.scatter(self.pointers, self.indices, out)
+        return out
+
+
+Signal = Events | np.ndarray  # a dense signal is [batch * time, *shape]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some samples of the input, in the order of the kernels: batch first."""
+
+    samples: slice
+    batch: int
+    time: int
+    signal: Signal
+
+
+@dataclass
+class Forward:
+    """What a run gives.
+
+    scores: `[batch, classes]`, the readout rule applied.
+    output: `[time, batch, classes]`, or None where only the scores were asked for.
+    spikes: for every spiking population, spikes of each neuron over all samples and steps, int64 `[neurons]`.
+    active: for every layer with weights, in how many (sample, step) each of its inputs was not zero, int64
+    `[inputs]`; for recurrent weights under `name/recurrent`.
+    kept: `[time, batch, *shape]` of the layers asked for.
+    """
+
+    scores: np.ndarray
+    output: np.ndarray | None
+    spikes: dict[str, np.ndarray]
+    active: dict[str, np.ndarray]
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> np.ndarray:
+        """The class with the largest score, int64 `[batch]`; the first one where several are equal."""
+        return self.scores.argmax(axis=1)
+
+
+def compile_inputs(network: Network, inputs: np.ndarray, dtype: np.dtype = np.float32) -> list[Block]:
+    """Check inputs `[time, batch, *input_shape]` and cut them into blocks of samples, events where they are spikes."""
+    inputs = np.asarray(inputs)
+    expected = f"[time, batch, {', '.join(map(str, network.input_shape))}]"
+    if inputs.ndim < 2 or inputs.shape[2:] != network.input_shape or 0 in inputs.shape:
+        raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="inputs", allowed=expected,
+                            hint="time comes first")
+    if inputs.dtype.kind not in "fiub" or not np.isfinite(inputs).all():
+        bad = "values that are not numbers" if inputs.dtype.kind not in "fiub" else (
+            f"{np.count_nonzero(~np.isfinite(inputs))} NaN or infinite values")
+        raise NeurosimError(f"{bad} of {inputs.size}", where="inputs", allowed="finite numbers")
+    time, batch = inputs.shape[:2]
+    widest = max(int(np.prod(shape)) for shape in network.shapes.values())
+    size = max(1, min(batch, _BLOCK_VALUES // (time * widest)))
+    spikes = bool(np.isin(inputs, (0, 1)).all())
+    blocks = []
+    for start in range(0, batch, size):
+        samples = slice(start, min(start + size, batch))
+        rows = np.ascontiguousarray(np.swapaxes(inputs[:, samples], 0, 1), dtype).reshape(-1, *network.input_shape)
+        flat = rows.reshape(rows.shape[0], -1)
+        signal = Events(*engine.to_events(flat)) if spikes and len(network.input_shape) == 1 else rows
+        blocks.append(Block(samples, samples.stop - start, time, signal))
+    return blocks
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node with its parameters as the kernels take them: own contiguous copies, weights `[in, out]`."""
+
+    node: Node
+    arrays: dict[str, np.ndarray]
+    fused: Step | None = None
+
+
+def compile_steps(network: Network, parameters: Parameters | None = None, dtype: np.dtype = np.float32,
+                  keep: Iterable[str] = ()) -> list[Step]:
+    """The network as kernel calls with one die's parameters; what they do not name is the network's own."""
+    users: dict[str, list[Node]] = {}
+    for node in network.nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+    steps: dict[str, Step] = {}
+    for node in network.nodes:
+        own = {**node.layer.arrays(), **(parameters or {}).get(node.name, {})}
+        if isinstance(node.layer, Population):
+            arrays = _population_arrays(node, own, network.shapes[node.name], dtype)
+        elif isinstance(node.layer, (Linear, Conv2d)):
+            weight = own["weight"].T if isinstance(node.layer, Linear) else own["weight"]
+            bias = own.get("bias", np.zeros(own["weight"].shape[0]))
+            arrays = {"weight": np.array(weight, dtype, order="C"), "bias": np.array(bias, dtype)}
+        else:
+            arrays = {}
+        source = steps.get(node.inputs[0])
+        alone = source is not None and users[source.node.name] == [node] and source.node.name not in keep
+        fuse = alone and isinstance(node.layer, Population) and isinstance(source.node.layer, Linear)
+        if fuse and _gives_spikes(network, source.node.inputs[0]):
+            del steps[source.node.name]
+            steps[node.name] = Step(node, arrays, source)
+        else:
+            steps[node.name] = Step(node, arrays)
+    return list(steps.values())
+
+
+def _gives_spikes(network: Network, name: str) -> bool:
+    """Whether a node's signal may come as events; the input's block tells for itself."""
+    return name == "input" or isinstance(network[name], SPIKING) or (
+        isinstance(network[name], Flatten) and isinstance(network[_node(network, name).inputs[0]], SPIKING))
+
+
+def _node(network: Network, name: str) -> Node:
+    return next(node for node in network.nodes if node.name == name)
+
+
+def _population_arrays(node: Node, own: Mapping[str, np.ndarray], shape: tuple[int, ...],
+                       dtype: np.dtype) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name in node.layer.parameters:
+        if name == "recurrent":
+            arrays[name] = np.array(own[name].T, dtype, order="C") if name in own else np.empty((0, 0), dtype)
+        else:
+            value = np.asarray(own.get(name, 0.0), dtype)
+            arrays[name] = np.array(np.broadcast_to(value, shape), dtype, order="C").reshape(-1)
+    return arrays
+
+
+def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = None, *,
+        dtype: np.dtype = np.float32, keep: Iterable[str] = ()) -> Forward:
+    """Run a network on inputs `[time, batch, *input_shape]`.
+
+    Parameters
+    ----------
+    parameters:
+        `{layer: {parameter: array}}` in the place of the network's own: the values of one die.
+    dtype:
+        float32, or float64 to follow a float64 reference.
+    keep:
+        Names of layers whose signal `[time, batch, *shape]` is wanted in `Forward.kept`.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
+    >>> run(net, np.ones((4, 1, 2)) * [0.6, 0.0]).spikes["lif"]
+    array([2, 0])
+    """
+    keep = tuple(keep)
+    for name in keep:
+        network[name]
+    steps = compile_steps(network, parameters, dtype, keep)
+    blocks = compile_inputs(network, inputs, dtype)
+    parts = [run_block(network, steps, block, dtype, keep, output=True) for block in blocks]
+    return Forward(
+        np.concatenate([p.scores for p in parts]), np.concatenate([p.output for p in parts], axis=1),
+        {k: sum(p.spikes[k] for p in parts) for k in parts[0].spikes},
+        {k: sum(p.active[k] for p in parts) for k in parts[0].active},
+        {k: np.concatenate([p.kept[k] for p in parts], axis=1) for k in keep})
+
+
+def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype = np.float32,
+              keep: tuple[str, ...] = (), output: bool = False) -> Forward:
+    """Run one block of samples with the parameters compiled into `steps`."""
+    signals: dict[str, Signal] = {"input": block.signal}
+    spikes: dict[str, np.ndarray] = {}
+    active: dict[str, np.ndarray] = {}
+    counts: dict[str, np.ndarray] = {}
+    for step in steps:
+        first = step.fused.node if step.fused else step.node
+        incoming = [signals[name] for name in first.inputs]
+        weighted = isinstance(first.layer, (Linear, Conv2d))
+        if weighted:
+            active[first.name] = _active(incoming[0], counts.get(first.inputs[0]), network.shapes[first.inputs[0]])
+        if isinstance(step.node.layer, Population):
+            signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts)
+            if isinstance(step.node.layer, SPIKING):
+                spikes[step.node.name] = counts[step.node.name]
+                if step.arrays["recurrent"].size:
+                    active[f"{step.node.name}/recurrent"] = counts[step.node.name]
+        else:
+            signals[step.node.name] = _run_layer(network, step, incoming, dtype)
+            if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
+                counts[step.node.name] = counts[step.node.inputs[0]]
+    last = network.nodes[-1].name
+    out = _time_first(signals[last], block, network.output_shape, dtype)
+    return Forward(_read_out(out, network.readout), out if output else None, spikes, active, {
+        name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep})
+
+
+def _active(signal: Signal, count: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if count is not None:
+        return count
+    if isinstance(signal, Events):
+        return np.bincount(signal.indices, minlength=int(np.prod(shape)))
+    return np.count_nonzero(signal, axis=0).reshape(-1)
+
+
+def _time_first(signal: Signal, block: Block, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if isinstance(signal, Events):
+        signal = signal.dense(int(np.prod(shape)), dtype)
+    return np.ascontiguousarray(np.swapaxes(signal.reshape(block.batch, block.time, *shape), 0, 1))
+
+
+def _read_out(output: np.ndarray, rule: str) -> np.ndarray:
+    if rule == "sum":
+        scores = output.sum(axis=0)
+    elif rule == "max":
+        scores = output.max(axis=0)
+    else:
+        scores = output[-1]
+    return scores.reshape(scores.shape[0], -1)
+
+
+def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if isinstance(signal, Events):
+        signal = signal.dense(int(np.prod(shape)), dtype)
+    return signal.reshape(signal.shape[0], *shape)
+
+
+def _run_linear(step: Step, signal: Signal) -> np.ndarray:
+    weight, bias = step.arrays["weight"], step.arrays["bias"]
+    if not isinstance(signal, Events):
+        return engine.linear(signal, weight, bias)
+    out = np.empty((signal.pointers.size - 1, weight.shape[1]), weight.dtype)
+    engine.gather(signal.pointers, signal.indices, weight, bias, out)
+    return out
+
+
+def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.dtype) -> Signal:
+    layer, signal = step.node.layer, incoming[0]
+    shape = network.shapes[step.node.inputs[0]]
+    if isinstance(layer, Linear):
+        return _run_linear(step, signal)
+    if isinstance(layer, Flatten):
+        return signal if isinstance(signal, Events) else signal.reshape(signal.shape[0], -1)
+    x = _dense(signal, shape, dtype)
+    if isinstance(layer, Conv2d):
+        return engine.conv2d(x, step.arrays["weight"], step.arrays["bias"], layer.stride, layer.padding, layer.dilation)
+    if isinstance(layer, AvgPool2d):
+        return engine.avg_pool(x, layer.kernel, layer.stride, layer.padding)
+    if isinstance(layer, MaxPool2d):
+        return engine.max_pool(x, layer.kernel, layer.stride, layer.padding)
+    if isinstance(layer, ReLU):
+        return np.maximum(x, 0)
+    if isinstance(layer, Sum):
+        return sum((_dense(other, shape, dtype) for other in incoming[1:]), start=x)
+    raise NeurosimError(f"{type(layer).__name__} cannot be run", where=f"layer {step.node.name}")
+
+
+def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,
+                    counts: dict[str, np.ndarray]) -> Signal:
+    arrays, layer, name = step.arrays, step.node.layer, step.node.name
+    size = arrays["beta"].size
+    rows = np.empty((0, 0), dtype)
+    drive = np.empty((0, 0, 0), dtype)
+    pointers, indices, bias = np.zeros(1, np.int64), np.empty(0, np.int32), arrays["bias"]
+    if step.fused and isinstance(signal, Events):
+        pointers, indices, rows = signal.pointers, signal.indices, step.fused.arrays["weight"]
+        bias = bias + step.fused.arrays["bias"]
+    else:
+        source = _run_linear(step.fused, signal) if step.fused else _dense(signal, network.shapes[name], dtype)
+        drive = np.ascontiguousarray(source).reshape(block.batch, block.time, size)
+    given = (pointers, indices, rows, drive, bias)
+    if isinstance(layer, LeakyIntegrator):
+        out = np.empty((block.batch, block.time, size), dtype)
+        engine.leaky_integrator(*given, arrays["beta"], arrays["gain"], out)
+        return out.reshape(-1, *network.shapes[name])
+    counts[name] = np.zeros(size, np.int64)
+    out_pointers = np.empty(block.batch * block.time + 1, np.int64)
+    out_indices = np.empty(block.batch * block.time * size, np.int32)  # pages that no spike touches cost nothing
+    target = (block.batch, block.time, out_pointers, out_indices, counts[name])
+    names = [n for n in layer.parameters if n != "bias"]
+    ordered = [arrays[n] for n in names]
+    if isinstance(layer, AdaptiveLIF):
+        engine.adaptive_lif(*given, *ordered, layer.refractory, *target)
+    else:
+        kernel = engine.cuba_lif if isinstance(layer, CubaLIF) else engine.lif
+        kernel(*given, *ordered, RESET_CODES[layer.reset], layer.reset_delay, *target)
+    return Events(out_pointers, out_indices[: out_pointers[-1]].copy())

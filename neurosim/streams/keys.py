@@ -1,0 +1,80 @@
+"""What a random number belongs to: seed, layer and effect (the key), die and programming (the counter)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from neurosim.errors import NeurosimError
+from neurosim.streams.philox import philox4x32
+
+_U32 = 0xFFFFFFFF
+
+
+class Effect(IntEnum):
+    """Why a number is drawn. The values are part of every die: never renumber them."""
+
+    MISMATCH = 1
+    PROGRAMMING = 2
+    DRIFT = 3
+
+
+def _checked(what: str, value: int, bits: int) -> int:
+    if isinstance(value, bool) or int(value) != value or not 0 <= value < 1 << bits:
+        raise NeurosimError(f"{what} is {value!r}", allowed=f"a whole number from 0 to 2^{bits} - 1")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class DieKey:
+    """A quantity that is drawn once per die: mismatch, drift exponents.
+
+    Parameters
+    ----------
+    seed:
+        64 bits; the production lot.
+    die:
+        32 bits; the number of the die in it.
+    array:
+        32 bits; the place of the device array in the mapped network.
+    effect:
+        What is drawn.
+    """
+
+    seed: int
+    die: int
+    array: int
+    effect: Effect
+
+    def __post_init__(self) -> None:
+        for name, bits in (("seed", 64), ("die", 32), ("array", 32)):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), bits))
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The Philox key of this (seed, array, effect): itself a Philox output, so that keys do not overlap."""
+        words = philox4x32(np.uint64(self.array), np.uint64(int(self.effect)), np.uint64(0), np.uint64(0),
+                           np.uint64(self.seed & _U32), np.uint64(self.seed >> 32))
+        return int(words[0]), int(words[1])
+
+    @property
+    def counter(self) -> tuple[int, int, int]:
+        """The upper three counter words; the lowest one counts blocks of four devices."""
+        return self.die, 0, 0
+
+
+@dataclass(frozen=True)
+class ProgramKey(DieKey):
+    """A quantity that is drawn each time a die is programmed: write noise. `programming` counts those times."""
+
+    programming: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "programming", _checked("programming", self.programming, 32))
+
+    @property
+    def counter(self) -> tuple[int, int, int]:
+        return self.die, self.programming, 0
