@@ -1,1 +1,14 @@
+"""What a chip type is: a TOML file, validated, every number with its unit and source.
 
+Knows no network and draws nothing: `mapping` puts a network on a profile, `dies` draws from it.
+"""
+
+from neurosim.profile.load import check_profile, load_profile, profile_names, profile_path
+from neurosim.profile.quantity import Curve, Piece, Quantity
+from neurosim.profile.schema import Crossbar, Drift, Limits, Mismatch, Profile, Programming, Synapse
+from neurosim.profile.table import Row, profile_rows
+
+__all__ = [
+    "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row", "Synapse",
+    "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
+]
