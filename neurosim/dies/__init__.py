@@ -1,1 +1,8 @@
+"""Mapping x seed -> manufactured dies: lazy, any die alone, the same die whatever else is made.
 
+Nothing is stored: a die's numbers are a function of (seed, die, array, effect, device).
+"""
+
+from neurosim.dies.dies import Dies
+
+__all__ = ["Dies"]

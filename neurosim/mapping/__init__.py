@@ -1,1 +1,9 @@
+"""Network x profile -> nominal device parameters, or a refusal with the reason.
 
+Everything that can be refused is refused here; what comes out is immutable and printable. Draws nothing.
+"""
+
+from neurosim.mapping.arrays import DeviceArray, SpreadArray
+from neurosim.mapping.mapped import MappedNetwork, map_network
+
+__all__ = ["DeviceArray", "MappedNetwork", "SpreadArray", "map_network"]

@@ -1,0 +1,101 @@
+"""The dies of a mapping: what each device of each die is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurosim.devices import decay_with_factor, drift_exponent, drifted, evaluate, programmed, spread_factor
+from neurosim.errors import NeurosimError
+from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
+from neurosim.streams import DieKey, Effect, ProgramKey, normal
+
+
+@dataclass(frozen=True)
+class Dies:
+    """All dies of a production lot, made when asked for.
+
+    Parameters
+    ----------
+    mapped:
+        The network on its chip type.
+    seed:
+        The lot, 0 to 2^64 - 1. Die k of a seed is the same wherever and with whatever other dies it is made.
+    programming:
+        Which programming of the dies: another number draws other write noise and drift, on the same devices.
+    time:
+        Seconds after programming at which the conductances are read; None is the profile's t0, before any drift.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
+    >>> dies = ns.Dies(ns.map_network(net, ns.load_profile("mismatch")), seed=7)
+    >>> dies.parameters(417)["linear"]["weight"].diagonal().round(3)
+    array([1.168, 0.852], dtype=float32)
+    """
+
+    mapped: MappedNetwork
+    seed: int
+    programming: int = 0
+    time: float | None = None
+
+    def __post_init__(self) -> None:
+        ProgramKey(self.seed, 0, 0, Effect.PROGRAMMING, self.programming)  # refuses what is out of range, now
+        if self.time is None:
+            return
+        crossbar = self.mapped.profile.crossbar
+        if crossbar is None or crossbar.drift is None:
+            raise NeurosimError(f"time is {self.time:g} s, but this chip type does not drift",
+                                where=f"profile {self.mapped.profile.name}", hint="leave time away")
+        t0 = crossbar.drift.t0.value
+        if not t0 <= self.time <= 1e10:
+            raise NeurosimError(f"time is {self.time:g} s", where=f"profile {self.mapped.profile.name}",
+                                allowed=f"{t0:g} (crossbar.drift.t0) to 1e10 s")
+
+    def parameters(self, die: int) -> dict[str, dict[str, np.ndarray]]:
+        """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from the network."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for array in self.mapped.arrays:
+            if isinstance(array, DeviceArray):
+                plus, minus = self._pairs(die, array)
+                value = array.scale * (plus - minus)
+            elif array.spread is not None:
+                factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
+                value = decay_with_factor(array.nominal, factor) if array.role.startswith("tau") else (
+                    array.nominal * factor)
+            elif array.error:
+                value = array.nominal
+            else:
+                continue
+            found.setdefault(array.layer, {})[array.parameter] = value
+        return found
+
+    def conductances(self, die: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Positive and negative device of every weight of an array `layer/parameter`, in siemens, float32."""
+        pairs = {a.name: a for a in self.mapped.arrays if isinstance(a, DeviceArray)}
+        if name not in pairs:
+            raise NeurosimError(f"no array of conductances {name!r}", where="dies", allowed=", ".join(pairs) or "none")
+        return self._pairs(die, pairs[name])
+
+    def _normal(self, die: int, array: SpreadArray, effect: Effect) -> np.ndarray:
+        return normal(DieKey(self.seed, die, array.index, effect), array.nominal.size).reshape(array.nominal.shape)
+
+    def _pairs(self, die: int, array: DeviceArray) -> tuple[np.ndarray, np.ndarray]:
+        """First the positive devices of an array, then the negative ones, draw their numbers."""
+        crossbar = self.mapped.profile.crossbar
+        g = np.concatenate([array.plus.reshape(-1), array.minus.reshape(-1)])
+        if array.spread is not None:
+            g = g * spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), g.size))
+        if crossbar.programming is not None:
+            sigma = evaluate(crossbar.programming.sigma, g)
+            g = programmed(g, sigma, self._program(die, array, Effect.PROGRAMMING, g.size))
+        if self.time is not None and self.time > crossbar.drift.t0.value:
+            drift = crossbar.drift
+            nu = drift_exponent(evaluate(drift.exponent_mean, g), evaluate(drift.exponent_sd, g),
+                                self._program(die, array, Effect.DRIFT, g.size))
+            g = drifted(g, nu, self.time, drift.t0.value)
+        plus, minus = g.reshape(2, *array.plus.shape)
+        return plus, minus
+
+    def _program(self, die: int, array: DeviceArray, effect: Effect, size: int) -> np.ndarray:
+        return normal(ProgramKey(self.seed, die, array.index, effect, self.programming), size)

@@ -1,0 +1,143 @@
+"""Place a network on a profile: one device array for every parameter that the chip makes with devices."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neurosim.errors import NeurosimError
+from neurosim.mapping.arrays import DeviceArray, SpreadArray, conductance_pairs, quantised, relative_error
+from neurosim.mapping.limits import refuse_what_does_not_fit
+from neurosim.mapping.wiring import fan_out
+from neurosim.network import Network, Population
+from neurosim.profile import Profile
+
+#: what the profile's mismatch acts on, by the name of the parameter
+ROLES = {
+    "weight": "weight", "recurrent": "weight", "bias": "bias", "leak": "bias", "beta": "tau_mem", "alpha": "tau_syn",
+    "beta_adaptation": "tau_adaptation", "threshold": "threshold",
+}
+_VERSION = 1  # of the rules here and in `dies`: a change makes other dies, so it enters the hash
+AnyArray = SpreadArray | DeviceArray
+
+
+@dataclass(frozen=True, eq=False)
+class MappedNetwork:
+    """A network on a chip type: made by `map_network`, immutable, printable.
+
+    arrays: every device array, in the order of the network. What the network has beside them (decays without a
+    spread, pooling, biases of a crossbar) is exact on every die.
+    """
+
+    network: Network
+    profile: Profile
+    arrays: tuple[AnyArray, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of network, profile and mapping rules: equal hashes make equal dies."""
+        return hashlib.sha256(f"{_VERSION} {self.network.hash} {self.profile.hash}".encode()).hexdigest()
+
+    @property
+    def weights(self) -> tuple[AnyArray, ...]:
+        """The arrays that hold synapses."""
+        return tuple(array for array in self.arrays if array.role == "weight")
+
+    @property
+    def devices(self) -> int:
+        """How many devices a die has."""
+        return sum(array.devices for array in self.arrays)
+
+    @cached_property
+    def wiring(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """For every weight array: synapses and tile rows that one event of each of its inputs reaches, int64 `[inputs]`."""
+        shapes = self.network.shapes
+        found = {}
+        for node in self.network.nodes:
+            for array in self.weights:
+                if array.layer == node.name:
+                    found[array.name] = fan_out(node.layer, array.parameter, shapes[node.inputs[0]],
+                                                max(1, getattr(array, "tiles_out", 1)))
+        return found
+
+    def table(self) -> list[dict[str, object]]:
+        """One row per device array: what lies where, on which scale, with which error."""
+        rows = []
+        for array in self.arrays:
+            row: dict[str, object] = {"array": array.name, "shape": list(array.nominal.shape), "kind": array.kind,
+                                      "devices": array.devices, "tiles": array.tiles or None}
+            if isinstance(array, DeviceArray):
+                row["weight_per_siemens"] = [float(array.scale.min()), float(array.scale.max())]
+            row["spread"] = str(array.spread) if array.spread else None
+            row["quantisation_error"] = array.error
+            rows.append(row)
+        return rows
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.arrays)} device arrays, {self.devices} devices on {self.profile.name}",
+                 f"  {'array':24} {'shape':>16} {'as':>7} {'devices':>9} {'tiles':>5}  {'weight / siemens':>19}  "
+                 f"{'error':>8}  spread"]
+        for row in self.table():
+            scale = row.get("weight_per_siemens")
+            lines.append(
+                f"  {row['array']:24} {'x'.join(map(str, row['shape'])) or '1':>16} {row['kind']:>7} "
+                f"{row['devices']:>9} {row['tiles'] or '':>5}  "
+                f"{'{:.3g} .. {:.3g}'.format(*scale) if scale else '':>19}  {row['quantisation_error']:>8.2%}  "
+                f"{row['spread'] or 'none'}")
+        if self.profile.crossbar is not None:
+            programming, drift = self.profile.crossbar.programming, self.profile.crossbar.drift
+            lines.append("  noise: mismatch once per die; "
+                         f"write noise {'once per programming' if programming else 'none'}; "
+                         f"drift {'one exponent per device' if drift else 'none'}; no read noise")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def map_network(network: Network, profile: Profile) -> MappedNetwork:
+    """Place a network on a chip type.
+
+    Raises
+    ------
+    NeurosimError
+        The chip cannot hold the network: too many neurons, a neuron with too many synapses, a time constant that it
+        cannot make, a layer that it does not have. All reasons are named at once.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
+    >>> [(array.name, array.devices) for array in map_network(net, ns.load_profile("pcm_hermes")).arrays]
+    [('linear/weight', 8)]
+    """
+    arrays = tuple(_arrays(network, profile))
+    refuse_what_does_not_fit(network, profile, {a.name: a.nominal for a in arrays if a.role == "weight"})
+    return MappedNetwork(network, profile, arrays)
+
+
+def _arrays(network: Network, profile: Profile) -> Iterator[AnyArray]:
+    index = 0
+    for node in network.nodes:
+        shape = network.shapes[node.name]
+        for name, value in node.layer.arrays().items():
+            role = ROLES.get(name)
+            spread = getattr(profile.mismatch, role) if role else None
+            if spread is not None and not spread.spread and spread.value == 1:
+                spread = None
+            if role is None or (role != "weight" and spread is None):
+                continue
+            if isinstance(node.layer, Population) and name != "recurrent":
+                value = np.broadcast_to(value, shape)
+            if not np.isfinite(np.asarray(value, np.float32)).all():
+                raise NeurosimError(f"{name} does not fit into float32", where=f"layer {node.name}")
+            if role == "weight" and profile.crossbar is not None:
+                yield conductance_pairs(index, node.name, name, value, profile.crossbar, spread)
+            else:
+                levels = profile.synapse.levels if role == "weight" else None
+                made = quantised(value, np.abs(value).max(), int(levels.value)) if levels else value
+                nominal = np.array(made, np.float32)
+                nominal.flags.writeable = False
+                yield SpreadArray(index, node.name, name, role, nominal, spread, relative_error(made, value))
+            index += 1
