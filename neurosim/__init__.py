@@ -18,7 +18,7 @@ _WHERE = {
     **dict.fromkeys(("Profile", "load_profile", "profile_names"), "neurosim.profile"),
     "map_network": "neurosim.mapping",
     "Dies": "neurosim.dies",
-    **dict.fromkeys(("Run", "deploy", "load_run"), "neurosim.deploy"),
+    **dict.fromkeys(("Run", "deploy", "load_run"), "neurosim.deployment"),
     "load_task": "neurosim.tasks",
     "write_report": "neurosim.report",
     "NeurosimError": "neurosim.errors",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from neurosim.deploy import Run, deploy, load_run
+    from neurosim.deployment import Run, deploy, load_run
     from neurosim.dies import Dies
     from neurosim.errors import NeurosimError
     from neurosim.mapping import map_network

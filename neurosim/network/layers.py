@@ -49,6 +49,8 @@ class Layer:
 
     #: array fields, in the order in which their random numbers are keyed
     parameters: ClassVar[tuple[str, ...]] = ()
+    #: the paper behind the model, where there is one
+    source: ClassVar[str] = ""
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
@@ -237,6 +239,8 @@ class LIF(Population):
     reset: str = "subtract"
     reset_delay: bool = True
     parameters: ClassVar = ("beta", "threshold", "gain", "bias", "v_reset", "recurrent")
+    source: ClassVar = ("Eshraghian et al., Training spiking neural networks using lessons from deep learning, "
+                        "Proc. IEEE 111, 1016 (2023)")
 
     def __post_init__(self) -> None:
         self._check(reset=True)
@@ -264,6 +268,7 @@ class CubaLIF(Population):
     reset: str = "subtract"
     reset_delay: bool = True
     parameters: ClassVar = ("alpha", "beta", "threshold", "gain_syn", "gain", "bias", "leak", "v_reset", "recurrent")
+    source: ClassVar = LIF.source
 
     def __post_init__(self) -> None:
         self._check(reset=True)
@@ -290,6 +295,8 @@ class AdaptiveLIF(Population):
     recurrent: np.ndarray | None = None
     refractory: int = 0
     parameters: ClassVar = ("beta", "beta_adaptation", "threshold", "adaptation", "gain", "bias", "recurrent")
+    source: ClassVar = ("Bellec et al., Long short-term memory and learning-to-learn in networks of spiking neurons, "
+                        "NeurIPS 2018")
 
     def __post_init__(self) -> None:
         self._check(reset=False)

@@ -1,0 +1,10 @@
+"""Many dies: chunks on threads, results, resume. Never imports torch.
+
+`deploy` runs a mapped network on dies; a `Run` is what comes out, an xarray Dataset underneath.
+"""
+
+from neurosim.deployment.deploy import deploy
+from neurosim.deployment.run import Run, load_run
+from neurosim.deployment.summary import Statistic, summarise
+
+__all__ = ["Run", "Statistic", "deploy", "load_run", "summarise"]

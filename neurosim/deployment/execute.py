@@ -1,0 +1,81 @@
+"""Run dies on threads: over dies, or over blocks of samples when there are fewer dies than threads.
+
+The result of a die does not depend on either: blocks follow from the network, counts are integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from neurosim.deployment.plan import Plan
+from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What some dies did; every array has the dies first.
+
+    correct `[die]`, spikes `[die, layer]`, synaptic_events and row_activations `[die, array]`, all int64;
+    prediction `[die, sample]` int32, or `[die, 0]` where it is not kept.
+    """
+
+    correct: np.ndarray
+    spikes: np.ndarray
+    synaptic_events: np.ndarray
+    row_activations: np.ndarray
+    prediction: np.ndarray
+
+
+def spiking_layers(plan: Plan) -> dict[str, int]:
+    """Names and neurons of the populations whose spikes are counted."""
+    from neurosim.network.layers import SPIKING
+
+    network = plan.mapped.network
+    return {node.name: int(np.prod(network.shapes[node.name])) for node in network.nodes
+            if isinstance(node.layer, SPIKING)}
+
+
+def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
+    """The counts of each die, in order; `pool` has `threads` workers."""
+    with threadpool_limits(1, user_api="blas"):
+        if len(numbers) >= threads:
+            yield from pool.map(lambda die: _counts(plan, _run(plan, _compile(plan, die))), numbers)
+        else:
+            for die in numbers:
+                yield _counts(plan, _run(plan, _compile(plan, die), pool))
+
+
+def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
+    """The network itself, without any chip."""
+    with threadpool_limits(1, user_api="blas"):
+        return _counts(plan, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
+
+
+def _compile(plan: Plan, die: int) -> list[Step]:
+    return compile_steps(plan.mapped.network, plan.dies.parameters(die), np.dtype(plan.precision))
+
+
+def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) -> list[Forward]:
+    def one(block: Block) -> Forward:
+        return run_block(plan.mapped.network, steps, block, np.dtype(plan.precision))
+
+    return list(map(one, plan.blocks) if pool is None else pool.map(one, plan.blocks))
+
+
+def _counts(plan: Plan, parts: list[Forward]) -> Counts:
+    prediction = np.concatenate([part.prediction for part in parts])
+    spikes = [sum(int(part.spikes[name].sum()) for part in parts) for name in spiking_layers(plan)]
+    events, rows = [], []
+    for array in plan.mapped.weights:
+        active = sum(part.active[array.layer if array.parameter == "weight" else array.name] for part in parts)
+        for target, reach in zip((events, rows), plan.mapped.wiring[array.name], strict=True):
+            target.append(int(active @ reach))
+    return Counts(
+        np.array([np.count_nonzero(prediction == plan.labels)]), np.array([spikes], np.int64).reshape(1, -1),
+        np.array([events], np.int64).reshape(1, -1), np.array([rows], np.int64).reshape(1, -1),
+        prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32))

@@ -1,0 +1,104 @@
+"""What a run will do, checked before it does anything: network, dies, samples, and what makes it that run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neurosim import __version__
+from neurosim.dies import Dies
+from neurosim.errors import NeurosimError
+from neurosim.mapping import MappedNetwork
+from neurosim.network.forward import Block, compile_inputs
+
+PRECISIONS = ("float32", "float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked run. Made by `make_plan`."""
+
+    dies: Dies
+    numbers: tuple[int, ...]
+    blocks: list[Block]
+    labels: np.ndarray
+    steps: int
+    data_hash: str
+    precision: str
+    keep_predictions: bool
+
+    @property
+    def mapped(self) -> MappedNetwork:
+        return self.dies.mapped
+
+    @cached_property
+    def manifest(self) -> dict[str, object]:
+        """Everything that decides the results of each die; a run can be resumed where this is equal."""
+        return {
+            "format": "neurosim run 1", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
+            "seed": self.dies.seed, "programming": self.dies.programming, "time": self.dies.time,
+            "precision": self.precision, "keep_predictions": self.keep_predictions,
+        }
+
+
+def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
+              dies: int | Sequence[int], seed: int, time: float | None, programming: int, precision: str,
+              keep_predictions: bool) -> Plan:
+    """Check everything that a run is given; raises `NeurosimError` on the first thing that cannot be."""
+    if precision not in PRECISIONS:
+        raise NeurosimError(f"precision is {precision!r}", where="deploy", allowed=" or ".join(PRECISIONS))
+    lot = Dies(mapped, seed, programming, time)
+    blocks = compile_inputs(mapped.network, inputs, np.dtype(precision))
+    inputs = np.asarray(inputs)
+    classes = int(np.prod(mapped.network.output_shape))
+    digest = hashlib.sha256(repr((inputs.shape, inputs.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(inputs).data)
+    checked = _labels(labels, inputs.shape[1], classes)
+    digest.update(checked.data)
+    return Plan(lot, _numbers(dies), blocks, checked, inputs.shape[0], digest.hexdigest(), precision,
+                bool(keep_predictions))
+
+
+def _labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> np.ndarray:
+    found = np.asarray(labels)
+    if found.ndim != 1 or found.size != samples:
+        raise NeurosimError(f"labels have shape {list(found.shape)}, the inputs hold {samples} samples",
+                            where="labels", allowed=f"[{samples}]", hint="inputs are [time, batch, ...]: time comes first")
+    if found.dtype.kind not in "iu" and not (found.dtype.kind == "f" and (found == np.rint(found)).all()):
+        raise NeurosimError(f"labels are of type {found.dtype}", where="labels", allowed="whole numbers")
+    if found.min() < 0 or found.max() >= classes:
+        raise NeurosimError(f"labels reach from {found.min()} to {found.max()}, the network has {classes} outputs",
+                            where="labels", allowed=f"0 to {classes - 1}")
+    return np.ascontiguousarray(found, np.int64)
+
+
+def _numbers(dies: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(dies, (int, np.integer)) and not isinstance(dies, bool):
+        if dies < 1:
+            raise NeurosimError(f"{dies} dies asked for", where="deploy", allowed="1 or more")
+        return tuple(range(int(dies)))
+    try:
+        numbers = tuple(int(number) for number in dies)
+    except (TypeError, ValueError):
+        raise NeurosimError(f"dies is {dies!r}", where="deploy", allowed="how many, or a list of die numbers") from None
+    if not numbers or len(set(numbers)) != len(numbers) or min(numbers) < 0 or max(numbers) >= 1 << 32:
+        raise NeurosimError(f"{len(numbers)} die numbers, {len(set(numbers))} of them different", where="deploy",
+                            allowed="one or more different numbers from 0 to 2^32 - 1")
+    return numbers
+
+
+def differences(found: dict[str, object], wanted: dict[str, object]) -> str:
+    """Which entries of two manifests differ, for an error.
+
+    >>> differences({"seed": 1, "time": None}, {"seed": 2, "time": None})
+    'seed: 1 there, 2 now'
+    """
+    keys = sorted({*found, *wanted})
+    short = {key: tuple(json.dumps(m.get(key))[:14] for m in (found, wanted)) for key in keys}
+    return "; ".join(f"{key}: {short[key][0]} there, {short[key][1]} now" for key in keys
+                     if found.get(key) != wanted.get(key))

@@ -1,0 +1,153 @@
+"""The results of a run: an xarray Dataset with names, and its file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from neurosim.deployment.execute import Counts, spiking_layers
+from neurosim.deployment.plan import Plan, differences
+from neurosim.deployment.store import replace_file
+from neurosim.deployment.summary import Statistic, summarise
+from neurosim.errors import NeurosimError
+
+_STREAMS = "Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a network did on many dies.
+
+    dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `synaptic_events [die, array]`,
+    spikes (or values that are not 0) times the synapses they reach; `row_activations [die, array]`, tile rows driven;
+    and where kept `prediction [die, sample]`. Attributes say what was run.
+    """
+
+    dataset: xr.Dataset
+
+    @property
+    def accuracy(self) -> xr.DataArray:
+        """Share of samples that each die gets right, `[die]`."""
+        return self.dataset["accuracy"]
+
+    @property
+    def spikes(self) -> xr.DataArray:
+        """Spikes of each population, summed over samples and steps, `[die, layer]`."""
+        return self.dataset["spikes"]
+
+    @property
+    def ideal_accuracy(self) -> float:
+        """Accuracy of the network itself on the same samples, without any chip."""
+        return float(self.dataset.attrs["ideal_accuracy"])
+
+    @property
+    def worst_die(self) -> int:
+        """The number of the die with the lowest accuracy (the first of several)."""
+        return int(self.dataset["die"][int(self.accuracy.argmin())])
+
+    @property
+    def default_threshold(self) -> float:
+        """95 % of the ideal accuracy: what a good die is, where nobody says otherwise."""
+        return 0.95 * self.ideal_accuracy
+
+    def yield_at(self, threshold: float) -> float:
+        """The share of dies with at least this accuracy."""
+        return float((self.accuracy >= threshold).mean())
+
+    def summary(self, threshold: float | None = None, confidence: float = 0.95) -> tuple[Statistic, ...]:
+        """Mean, sd, min, 5th percentile and yield over dies, each with its bootstrap interval; see `summarise`."""
+        return summarise(self.accuracy.values, self.default_threshold if threshold is None else threshold, confidence)
+
+    def citation(self) -> list[str]:
+        """The papers behind the models and data that this run used."""
+        return [*json.loads(self.dataset.attrs["sources"]), _STREAMS]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as netCDF (HDF5), beside and renamed; `xarray.open_dataset` opens it."""
+        path = Path(path)
+        try:
+            replace_file(path, lambda temporary: self.dataset.to_netcdf(temporary, engine="h5netcdf"))
+        except OSError as error:
+            raise NeurosimError(f"the results cannot be written ({error})", where=str(path)) from None
+
+    def __str__(self) -> str:
+        attrs = self.dataset.attrs
+        lines = [f"{self.accuracy.size} dies of {attrs['profile']}, seed {attrs['seed']}, {attrs['samples']} samples x "
+                 f"{attrs['steps']} steps of {attrs['dt']:g} s; the network itself: {self.ideal_accuracy:.2%}"]
+        return "\n".join([*lines, *(f"  {statistic}" for statistic in self.summary())])
+
+    __repr__ = __str__
+
+
+def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, object]) -> Run:
+    """The Dataset of a finished run."""
+    layers, network = spiking_layers(plan), plan.mapped.network
+    arrays = [array.name for array in plan.mapped.weights]
+    sources = [*plan.mapped.profile.sources]
+    sources += sorted({node.layer.source for node in network.nodes if node.layer.source})
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
+        "accuracy": (("die",), counts.correct / plan.labels.size, {"long_name": "share of samples right"}),
+        "spikes": (("die", "layer"), counts.spikes, {"long_name": "spikes over all samples and steps"}),
+        "synaptic_events": (("die", "array"), counts.synaptic_events, {"long_name": "events times synapses reached"}),
+        "row_activations": (("die", "array"), counts.row_activations, {"long_name": "tile rows driven"}),
+    }
+    if plan.keep_predictions:
+        variables["prediction"] = (("die", "sample"), counts.prediction, {"long_name": "class given"})
+        variables["label"] = (("sample",), plan.labels, {"long_name": "right class"})
+    coordinates = {"die": np.array(plan.numbers, np.int64), "layer": np.array(list(layers), object),
+                   "array": np.array(arrays, object),
+                   "neurons": (("layer",), np.array(list(layers.values()), np.int64))}
+    attributes = {
+        "title": "neurosim run", "profile": plan.mapped.profile.name, "family": plan.mapped.profile.family,
+        "profile_json": plan.mapped.profile.model_dump_json(exclude_none=True), "network": repr(network),
+        "mapping": str(plan.mapped), "manifest": json.dumps(plan.manifest, sort_keys=True), "seed": str(plan.dies.seed),
+        "samples": plan.labels.size, "steps": plan.steps, "dt": network.dt,
+        "time": "" if plan.dies.time is None else plan.dies.time, "classes": int(np.prod(network.output_shape)),
+        "ideal_accuracy": float(nominal.correct[0] / plan.labels.size),
+        "ideal_spikes": json.dumps(nominal.spikes[0].tolist()), "sources": json.dumps(sources),
+        "provenance": json.dumps(dict(network.provenance), sort_keys=True, default=str),
+        **{key: value if isinstance(value, (int, float, str)) else json.dumps(value, default=str)
+           for key, value in about.items() if value is not None},
+    }
+    return Run(xr.Dataset(variables, coordinates, attributes))
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run that `deploy` or `Run.save` wrote."""
+    if not os.path.isfile(path):
+        raise NeurosimError("there is no such file", where=str(path), hint="a run is what `neurosim deploy` writes")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            found = dataset.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise NeurosimError(f"not a netCDF or HDF5 file ({str(error).splitlines()[0]})", where=str(path),
+                            hint="a run is what `neurosim deploy` writes") from None
+    missing = [name for name in ("accuracy", "spikes", "synaptic_events", "row_activations") if name not in found]
+    missing += [name for name in ("manifest", "ideal_accuracy", "profile", "seed") if name not in found.attrs]
+    if missing:
+        raise NeurosimError(f"not a neurosim run: it has no {', '.join(missing)}", where=str(path))
+    return Run(found)
+
+
+def already_there(path: Path, plan: Plan) -> Run | None:
+    """The finished run at `path` if it is this one; None where there is nothing yet."""
+    if not path.parent.is_dir():
+        raise NeurosimError(f"the folder {path.parent} does not exist", where=str(path), hint="make it first")
+    if path.is_dir():
+        raise NeurosimError("this is a folder", where=str(path), allowed="the name of a file")
+    if not path.exists():
+        return None
+    run = load_run(path)
+    manifest = json.loads(run.dataset.attrs["manifest"])
+    numbers = {"dies": run.dataset["die"].values.tolist()}
+    wanted = {**plan.manifest, "dies": list(plan.numbers)}
+    if {**manifest, **numbers} != wanted:
+        raise NeurosimError(f"holds another run ({differences({**manifest, **numbers}, wanted)})", where=str(path),
+                            hint="choose another output, or remove it")
+    return run
