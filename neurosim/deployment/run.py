@@ -49,7 +49,7 @@ class Run:
     @property
     def worst_die(self) -> int:
         """The number of the die with the lowest accuracy (the first of several)."""
-        return int(self.dataset["die"][int(self.accuracy.argmin())])
+        return int(self.dataset["die"].values[self.accuracy.values.argmin()])
 
     @property
     def default_threshold(self) -> float:

@@ -1,0 +1,149 @@
+"""One self-contained HTML page about one or several runs: plots inline, nothing fetched."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from neurosim import __version__
+from neurosim.deployment import Run, load_run
+from neurosim.deployment.store import replace_file
+from neurosim.errors import NeurosimError
+from neurosim.report.plots import plot_accuracy, plot_spikes, plot_yield
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
+h1{font-size:1.6rem;margin-bottom:0}h2{margin-top:2.2rem;font-size:1.2rem}p.lead{color:#555;margin-top:.2rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid #ddd;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}td small{color:#666;display:block}
+.scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
+pre{background:#f5f5f5;padding:.8rem;overflow-x:auto;font-size:.85rem}
+"""
+
+
+def write_report(runs: Sequence[str | os.PathLike[str] | Run] | Mapping[str, Run], path: str | os.PathLike[str],
+                 title: str = "neurosim report", threshold: float | None = None) -> Path:
+    """Write one HTML file about runs; nothing in it comes from the network.
+
+    Parameters
+    ----------
+    runs:
+        Files that `deploy` wrote, or `Run` objects, or a mapping from the name to be shown to a `Run`.
+    path:
+        The HTML file; written beside and renamed.
+    threshold:
+        The accuracy at which the yield is given; default: 95 % of each run's ideal accuracy.
+
+    Raises
+    ------
+    NeurosimError
+        No run, a file that is not one, or a place that cannot be written.
+    """
+    named = dict(runs) if isinstance(runs, Mapping) else _named(runs)
+    if not named:
+        raise NeurosimError("no runs to report", where="report", allowed="one or more")
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise NeurosimError(f"the folder {target.parent} does not exist", where=str(target), hint="make it first")
+    text = _page(named, title, threshold)
+    try:
+        replace_file(target, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise NeurosimError(f"the report cannot be written ({error})", where=str(target)) from None
+    return target
+
+
+def _named(runs: Sequence[str | os.PathLike[str] | Run]) -> dict[str, Run]:
+    named: dict[str, Run] = {}
+    for entry in runs:
+        run = entry if isinstance(entry, Run) else load_run(entry)
+        attrs = run.dataset.attrs
+        base = ", ".join(str(part) for part in (attrs.get("recipe"), attrs["profile"]) if part)
+        name, count = base, 1
+        while name in named:
+            count += 1
+            name = f"{base} ({count})"
+        named[name] = run
+    return named
+
+
+def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p class=lead>{sum(run.accuracy.size for run in runs.values())} virtual dies in {len(runs)} run(s); "
+        f"neurosim {__version__}</p>",
+        "<h2>Accuracy across dies</h2>", _svg(plot_accuracy, runs, 0), "<div class=scroll>",
+        _table(runs, threshold), "</div>",
+        "<p>Under each number: its 95 % bootstrap interval over dies. It says how far these dies stand for all dies of the type, on these "
+        "test samples.</p>",
+        "<h2>Yield</h2>", _svg(plot_yield, runs, 1),
+        "<h2>Spikes</h2>", _svg(plot_spikes, runs, 2), "<div class=scroll>", _events(runs), "</div>",
+        "<h2>What was run</h2>", *(_what(name, run) for name, run in runs.items()),
+        "<h2>Sources</h2><ul>",
+        *(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(t for run in runs.values() for t in run.citation())),
+        "</ul>",
+    ]
+    return (f"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport "
+            f"content='width=device-width,initial-scale=1'><title>{html.escape(title)}</title>"
+            f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n")
+
+
+def _svg(draw: Callable[..., object], runs: Mapping[str, Run], number: int) -> str:
+    """A plot as an SVG element; identifiers carry its number so that several fit on one page."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": f"neurosim{number}", "font.size": 10, "axes.spines.top": False,
+                                "axes.spines.right": False}):
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        draw(runs, figure.subplots())
+        stream = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg"):]
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{number}-", text)
+    return f"<figure>{text}</figure>"
+
+
+def _table(runs: Mapping[str, Run], threshold: float | None) -> str:
+    rows = []
+    for name, run in runs.items():
+        statistics = run.summary(threshold)
+        cells = "".join(f"<td>{s.value:.2%}<small>{s.low:.2%} to {s.high:.2%}</small></td>" for s in statistics)
+        limit = run.default_threshold if threshold is None else threshold
+        rows.append(f"<tr><td>{html.escape(name)}<small>yield at {limit:.1%}; worst die {run.worst_die}</small></td>"
+                    f"<td>{run.accuracy.size}</td><td>{run.ideal_accuracy:.2%}</td>{cells}</tr>")
+    head = "".join(f"<th>{text}</th>" for text in
+                   ("run", "dies", "network itself", "mean", "sd", "min", "5th percentile", "yield"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _events(runs: Mapping[str, Run]) -> str:
+    rows = []
+    for name, run in runs.items():
+        data, samples = run.dataset, run.dataset.attrs["samples"]
+        for array in data["array"].values:
+            one = data.sel(array=array)
+            rows.append(
+                f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(array))}</td>"
+                f"<td>{float(one['synaptic_events'].mean()) / samples:,.0f}</td>"
+                f"<td>{float(one['row_activations'].mean()) / samples:,.0f}</td></tr>")
+    head = "<th>run</th><th>array</th><th>synaptic events per sample</th><th>rows driven per sample</th>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _what(name: str, run: Run) -> str:
+    attrs = run.dataset.attrs
+    facts = {key: attrs[key] for key in ("task", "recipe", "profile", "seed", "samples", "steps", "dt", "time", "command")
+             if attrs.get(key) not in (None, "")}
+    facts["hashes"] = {k: str(v)[:12] for k, v in json.loads(attrs["manifest"]).items() if k in ("mapping", "data")}
+    lines = "\n".join(f"{key:8} {value}" for key, value in facts.items())
+    return (f"<h3>{html.escape(name)}</h3><pre>{html.escape(lines)}</pre>"
+            f"<pre>{html.escape(attrs['network'])}\n\n{html.escape(attrs['mapping'])}</pre>")
