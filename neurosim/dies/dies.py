@@ -86,12 +86,13 @@ class Dies:
         g = np.concatenate([array.plus.reshape(-1), array.minus.reshape(-1)])
         if array.spread is not None:
             g = g * spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), g.size))
+        target = g
         if crossbar.programming is not None:
-            sigma = evaluate(crossbar.programming.sigma, g)
-            g = programmed(g, sigma, self._program(die, array, Effect.PROGRAMMING, g.size))
+            sigma = evaluate(crossbar.programming.sigma, target)
+            g = programmed(target, sigma, self._program(die, array, Effect.PROGRAMMING, g.size))
         if self.time is not None and self.time > crossbar.drift.t0.value:
             drift = crossbar.drift
-            nu = drift_exponent(evaluate(drift.exponent_mean, g), evaluate(drift.exponent_sd, g),
+            nu = drift_exponent(evaluate(drift.exponent_mean, target), evaluate(drift.exponent_sd, target),
                                 self._program(die, array, Effect.DRIFT, g.size))
             g = drifted(g, nu, self.time, drift.t0.value)
         plus, minus = g.reshape(2, *array.plus.shape)
