@@ -3,7 +3,7 @@
 `deploy` runs a mapped network on dies; a `Run` is what comes out, an xarray Dataset underneath.
 """
 
-from neurosim.deployment.deploy import deploy
+from neurosim.deployment.dispatch import deploy
 from neurosim.deployment.run import Run, load_run
 from neurosim.deployment.summary import Statistic, summarise
 

@@ -68,7 +68,8 @@ def _labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> n
     found = np.asarray(labels)
     if found.ndim != 1 or found.size != samples:
         raise NeurosimError(f"labels have shape {list(found.shape)}, the inputs hold {samples} samples",
-                            where="labels", allowed=f"[{samples}]", hint="inputs are [time, batch, ...]: time comes first")
+                            where="labels", allowed=f"[{samples}]",
+                            hint="inputs are [time, batch, ...]: time comes first")
     if found.dtype.kind not in "iu" and not (found.dtype.kind == "f" and (found == np.rint(found)).all()):
         raise NeurosimError(f"labels are of type {found.dtype}", where="labels", allowed="whole numbers")
     if found.min() < 0 or found.max() >= classes:

@@ -53,7 +53,7 @@ class Dies:
                                 allowed=f"{t0:g} (crossbar.drift.t0) to 1e10 s")
 
     def parameters(self, die: int) -> dict[str, dict[str, np.ndarray]]:
-        """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from the network."""
+        """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from it."""
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):

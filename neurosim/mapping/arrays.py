@@ -107,7 +107,7 @@ def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
 
 def conductance_pairs(index: int, layer: str, parameter: str, weight: np.ndarray, crossbar: Crossbar,
                       spread: Quantity | None) -> DeviceArray:
-    """A weight `[out, ...in]` as one-sided pairs: the device of the weight's sign carries it, the other stands at g_min.
+    """A weight `[out, ...in]` as one-sided pairs: the device of its sign carries it, the other stands at g_min.
 
     ``g = g_min + |w| / w_max (g_max - g_min)``, with w_max the largest magnitude of what shares a scale: a tile, or a
     column (an output) of a tile. A weight takes two device columns; tiles split inputs and outputs, nothing is dropped.

@@ -54,7 +54,7 @@ class MappedNetwork:
 
     @cached_property
     def wiring(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """For every weight array: synapses and tile rows that one event of each of its inputs reaches, int64 `[inputs]`."""
+        """For every weight array: synapses and tile rows that an event of each input reaches, int64 `[inputs]`."""
         shapes = self.network.shapes
         found = {}
         for node in self.network.nodes:

@@ -80,13 +80,14 @@ def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
         f"neurosim {__version__}</p>",
         "<h2>Accuracy across dies</h2>", _svg(plot_accuracy, runs, 0), "<div class=scroll>",
         _table(runs, threshold), "</div>",
-        "<p>Under each number: its 95 % bootstrap interval over dies. It says how far these dies stand for all dies of the type, on these "
-        "test samples.</p>",
+        "<p>Under each number: its 95 % bootstrap interval over dies. It says how far these dies stand for all dies of "
+        "the type, on these test samples.</p>",
         "<h2>Yield</h2>", _svg(plot_yield, runs, 1),
         "<h2>Spikes</h2>", _svg(plot_spikes, runs, 2), "<div class=scroll>", _events(runs), "</div>",
         "<h2>What was run</h2>", *(_what(name, run) for name, run in runs.items()),
         "<h2>Sources</h2><ul>",
-        *(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(t for run in runs.values() for t in run.citation())),
+        *(f"<li>{html.escape(text)}</li>"
+          for text in dict.fromkeys(source for run in runs.values() for source in run.citation())),
         "</ul>",
     ]
     return (f"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport "
@@ -141,8 +142,8 @@ def _events(runs: Mapping[str, Run]) -> str:
 
 def _what(name: str, run: Run) -> str:
     attrs = run.dataset.attrs
-    facts = {key: attrs[key] for key in ("task", "recipe", "profile", "seed", "samples", "steps", "dt", "time", "command")
-             if attrs.get(key) not in (None, "")}
+    keys = ("task", "recipe", "profile", "seed", "samples", "steps", "dt", "time", "command")
+    facts = {key: attrs[key] for key in keys if attrs.get(key) not in (None, "")}
     facts["hashes"] = {k: str(v)[:12] for k, v in json.loads(attrs["manifest"]).items() if k in ("mapping", "data")}
     lines = "\n".join(f"{key:8} {value}" for key, value in facts.items())
     return (f"<h3>{html.escape(name)}</h3><pre>{html.escape(lines)}</pre>"

@@ -24,7 +24,7 @@ def _colour(index: int) -> str:
 def plot_accuracy(runs: Runs, axes: Axes) -> Axes:
     """Every die as a dot, with the box of quartiles, per run; a line where the network itself stands."""
     jitter = np.random.default_rng(0)
-    for i, (name, run) in enumerate(runs.items()):
+    for i, run in enumerate(runs.values()):
         accuracy = 100 * run.accuracy.values
         axes.scatter(i + 0.32 * (jitter.random(accuracy.size) - 0.5), accuracy, s=6, color=_colour(i), alpha=0.45,
                      linewidths=0, rasterized=accuracy.size > 2000)

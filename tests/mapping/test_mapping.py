@@ -111,7 +111,7 @@ def test_the_hash_follows_network_and_profile():
 
 @given(height=st.integers(3, 7), width=st.integers(3, 7), kernel=st.integers(1, 3), stride=st.integers(1, 2),
        padding=st.integers(0, 2), dilation=st.integers(1, 2), seed=st.integers(0, 9))
-def test_fan_out_of_a_convolution_counts_what_an_impulse_reaches(height, width, kernel, stride, padding, dilation, seed):
+def test_fan_out_of_a_convolution_is_what_an_impulse_reaches(height, width, kernel, stride, padding, dilation, seed):
     if dilation * (kernel - 1) + 1 > min(height, width) + 2 * padding:
         kernel = 1
     rng = np.random.default_rng(seed)

@@ -92,7 +92,7 @@ def test_all_faults_are_told_at_once(tmp_path):
     ('name = "a"\nfamily = "abstract"\n[mismatch]\nweight = {value = 1, cv = inf}', "mismatch.weight.cv: "),
     ('name = "a"\nfamily = "abstract"\n[mismatch]\nweight = {value = 1, distribution = "cauchy"}', "'lognormal'"),
     ('name = "a"\nfamily = "abstract"\n[limits]\nneurons = {value = 256, cv = 0.1}', "no spread here"),
-    ('name = "a"\nfamily = "mixed_signal"\n[crossbar]\ng_min=0\ng_max=1e-6\nrows=2\ncolumns=2', "family = \"crossbar\""),
+    ('name = "a"\nfamily = "abstract"\n[crossbar]\ng_min=0\ng_max=1e-6\nrows=2\ncolumns=2', "family = \"crossbar\""),
     ('name = "a"\nfamily = "crossbar"\n[crossbar]\ng_min=0\ng_max=25\nrows=2\ncolumns=2', "25 uS is 25e-6"),
 ])
 def test_one_fault_is_one_sentence(tmp_path, text, said):
@@ -114,8 +114,8 @@ def test_missing_files_and_names(tmp_path):
         load_profile("ideel")
     with pytest.raises(NeurosimError, match="no such profile file"):
         load_profile(tmp_path / "none.toml")
+    (tmp_path / "folder.toml").mkdir()
     with pytest.raises(NeurosimError, match="cannot be read"):
-        (tmp_path / "folder.toml").mkdir()
         load_profile(tmp_path / "folder.toml")
     assert check_profile(profile_path("pcm_hermes")) == []
 
