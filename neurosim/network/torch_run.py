@@ -1,0 +1,317 @@
+"""Runs a copy of a torch module once, under a `Tracer`, and writes down what its leaves did: the `Trace`.
+
+The user's module is never run and never changed: not its parameters, buffers, states, hooks or training flag, nor the
+states of any other snnTorch net in the process. What the trace means as a network is decided in `torch_trace`.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosim.errors import NeurosimError
+from neurosim.network.torch_labels import (
+    Apply,
+    Expr,
+    Foreign,
+    Label,
+    Series,
+    Signal,
+    Source,
+    State,
+    Total,
+    Zero,
+    describe,
+    label_of,
+    put_label,
+    tensors_in,
+)
+from neurosim.network.torch_layers import STATES, kind, neuron_type
+from neurosim.network.torch_signals import Tracer
+
+
+@dataclass
+class Trace:
+    """What one run showed.
+
+    sources: what drives each neuron, canonical (delays in the place of steps). shapes: of each neuron's population.
+    spikes: what each neuron gave, one array `[batch, *shape]` of bool for each step. returned: labels and values of
+    what the module returned. time_axis: of the sample; None where the sample is held for all steps. stepped: whether
+    the module was called once for each step. crash: what the module raised.
+    """
+
+    tracer: Tracer
+    sample: torch.Tensor
+    time_axis: int | None
+    stepped: bool
+    sources: dict[str, Expr] = field(default_factory=dict)
+    neurons: dict[str, nn.Module] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    spikes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    returned: list[tuple[Label | None, np.ndarray]] = field(default_factory=list)
+    crash: Exception | None = None
+
+    @property
+    def looped(self) -> bool:
+        return any(len(steps) > 1 for steps in self.spikes.values())
+
+
+def leaves(module: nn.Module, name: str = "", seen: set[nn.Module] | None = None) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that are taken as wholes, each once, with their names."""
+    seen = set() if seen is None else seen
+    if module in seen:
+        return
+    seen.add(module)
+    if kind(module) != "container":
+        yield name or type(module).__name__.lower(), module
+        return
+    for child_name, child in module.named_children():
+        yield from leaves(child, f"{name}.{child_name}" if name else child_name, seen)
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """A copy in eval mode, in float64, on the CPU, with neurons at rest; hooks are shared, not copied."""
+    memo: dict[int, object] = {}
+    for part in module.modules():
+        for value in tensors_in(vars(part)):
+            if not value.is_leaf:  # a state that still hangs on its past
+                memo[id(value)] = value.detach().clone()
+        for name, hooks in vars(part).items():
+            if name.endswith("_hooks") and isinstance(hooks, dict):
+                memo[id(hooks)] = type(hooks)(hooks)
+    try:
+        twin = copy.deepcopy(module, memo).eval().cpu().double()
+    except Exception as error:
+        raise NeurosimError(f"it cannot be copied: {type(error).__name__}: {error}",
+                            hint="the import works on a copy, so that yours stays as it is") from error
+    for part in twin.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, torch.Tensor):
+                setattr(part, name, value.cpu().double() if value.is_floating_point() else value.cpu())
+    for _, part in leaves(twin):
+        if kind(part) == "neuron":
+            for slot in STATES[neuron_type(part)]:
+                setattr(part, slot, torch.zeros(0, dtype=torch.float64))
+            surrogate = part.spike_grad
+            part._modules.pop("spike_grad", None)
+            part.spike_grad = _in_input_type(surrogate)
+    return twin
+
+
+def _in_input_type(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """snnTorch's surrogates give float32 spikes to a float64 net."""
+    return lambda shifted: surrogate(shifted).to(shifted.dtype)
+
+
+@contextmanager
+def _alone(neurons: Sequence[nn.Module]) -> Iterator[None]:
+    """While a copy runs, snnTorch's list of all living neurons holds only the copy's: `utils.reset`, called in a
+    forward, would set the states of every other net to zero."""
+    owners = {cls for neuron in neurons for cls in type(neuron).__mro__ if "instances" in vars(cls)}
+    before = {cls: cls.instances for cls in owners}
+    try:
+        for cls in owners:
+            cls.instances = list(neurons)
+        yield
+    finally:
+        for cls, instances in before.items():
+            cls.instances = instances
+
+
+class _Watch:
+    """The hooks on the leaves of one run."""
+
+    def __init__(self, trace: Trace, module: nn.Module) -> None:
+        self.trace, self.tracer = trace, trace.tracer
+        for name, leaf in leaves(module):
+            self._attach(name, leaf)
+
+    def _attach(self, name: str, module: nn.Module) -> None:
+        what = kind(module)
+        after = {"neuron": self._neuron, "foreign": self._foreign}.get(what, self._leaf)
+        module.register_forward_pre_hook(
+            lambda module, args, kwargs: self._before(name, what, module, args, kwargs), with_kwargs=True)
+        module.register_forward_hook(
+            lambda module, args, kwargs, out: self._after(after, name, module, args, kwargs, out),
+            with_kwargs=True, prepend=True)
+
+    def _before(self, name: str, what: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.tracer.inside += 1
+        if what == "neuron":
+            self._check_states(name, module, args, kwargs)
+
+    def _after(self, after: Callable, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        after(name, module, args, kwargs, out)
+        self.tracer.inside -= 1
+
+    def _foreign(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        labels = [label_of(t) for t in tensors_in([args, kwargs]) if label_of(t) is not None]
+        cause = next((label for label in labels if isinstance(label, Foreign)), None)
+        for tensor in tensors_in(out):
+            put_label(tensor, cause or Foreign(f"{type(module).__name__} ({name})", describe(labels[0] if labels else
+                                                                                            None)))
+
+    def _leaf(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        tensor = next(tensors_in([args, kwargs]))
+        label = label_of(tensor)
+        if kind(module) == "layer":
+            new = self.tracer.leaf(name, module, tensor)
+        elif kind(module) == "view" and label is not None:
+            op = type(module).__name__
+            new = label if isinstance(label, Foreign) else (
+                self.tracer.viewed(label, tensor.shape, out.shape, name) or Foreign(op, describe(label)))
+        else:
+            new = label
+        for one in tensors_in(out):
+            put_label(one, new)
+
+    # ---- neurons
+
+    def _states(self, module: nn.Module, args: tuple, kwargs: dict) -> dict[str, torch.Tensor]:
+        """The state with which a neuron enters a step: handed over, or its own."""
+        bound = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
+        return {slot: bound[slot] if bound.get(slot) is not None else getattr(module, slot)
+                for slot in STATES[neuron_type(module)]}
+
+    def _check_states(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        step = len(self.trace.spikes.get(name, ()))
+        shape = next(tensors_in([args, kwargs])).shape
+        for slot, value in self._states(module, args, kwargs).items():
+            what = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes"}[slot]
+            if step == 0:
+                if value.numel() and value.any():
+                    self.tracer.problem(f"{name} starts with a {what} that is not zero", allowed="zeros",
+                                        hint="reset the states, or let the forward begin with zeros")
+                continue
+            last = Signal(self.tracer.source(name, step - 1)) if slot == "spk" else State(name, slot, step - 1)
+            if label_of(value) != last or value.shape != shape:
+                self.tracer.problem(
+                    f"at step {step} the {what} of {name} is {_given(label_of(value))}, not what it was after step "
+                    f"{step - 1}", allowed="states that go on from step to step", hint="reset only before the first")
+
+    def _neuron(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        trace, tracer = self.trace, self.tracer
+        step = len(trace.spikes.setdefault(name, []))
+        spikes = next(tensors_in(out))
+        trace.spikes[name].append((spikes != 0).numpy())
+        tensor = next(tensors_in([args, kwargs]))
+        label = tracer.incoming(tensor, name)
+        if isinstance(label, Series):
+            tracer.leaf(name, module, tensor)
+        elif label is not None:
+            self._drive(name, tracer.canonical(label.expr, step), step)
+        trace.neurons[name], trace.shapes[name] = module, tuple(spikes.shape[1:])
+        for slot in STATES[neuron_type(module)]:
+            put_label(getattr(module, slot), State(name, slot, step))
+        put_label(spikes, Signal(tracer.source(name, step)))
+
+    def _drive(self, name: str, expr: Expr, step: int) -> None:
+        known = self.trace.sources.get(name)
+        if known is None or (step == 1 and known is not expr and begins(known, expr, name)):
+            self.trace.sources[name] = expr
+        elif known is not expr:
+            self.tracer.problem(
+                f"at step {step} {name} is driven by {_told(expr)}, before by {_told(known)}",
+                allowed="the same graph at every step; the spikes fed back are zeros before the first step")
+
+
+def _given(label: Label | None) -> str:
+    if isinstance(label, State):
+        return f"{describe(label)} after step {label.at}"
+    return "another tensor" if label is None else describe(label)
+
+
+def _told(expr: Expr) -> str:
+    """An expression with its delays in words."""
+    if isinstance(expr, Source) and expr.at:
+        count = abs(expr.at)
+        return f"{describe(expr)} of {count} step{'s' * (count > 1)} {'before' if expr.at > 0 else 'later'}"
+    if isinstance(expr, Apply):
+        return f"{expr.name}({', '.join(map(_told, expr.args))})"
+    return describe(expr)
+
+
+def begins(first: Expr, later: Expr, name: str | None) -> bool:
+    """Whether `first`, in which zeros stand for what was not there yet, is step 0 of `later`, in which the spikes of
+    the population `name` itself (None: of any) come back."""
+    if first is later:
+        return True
+    if isinstance(first, Zero):
+        if isinstance(later, Apply) and isinstance(later.part, nn.Linear):
+            return later.part.bias is None and begins(first, later.args[0], name)  # a bias would not be zero
+        return isinstance(later, Source) and later.name in (name or later.name,) and later.at == 1
+    return (isinstance(first, Apply) and isinstance(later, Apply) and first.part == later.part
+            and len(first.args) == len(later.args)
+            and all(begins(a, b, name) for a, b in zip(first.args, later.args, strict=True)))
+
+
+def run_once(module: nn.Module, sample: torch.Tensor, time_axis: int | None, stepped: bool) -> Trace:
+    """Run a copy of `module` on a float64 sample: at one go, or (`stepped`) on `sample[t]` for each t."""
+    trace = Trace(Tracer(), sample, time_axis, stepped)
+    twin = copy_of(module)  # one for each run: states begin at rest
+    _Watch(trace, twin)
+    neurons = [leaf for _, leaf in leaves(twin) if kind(leaf) == "neuron"]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _alone(neurons):
+        try:
+            if stepped:
+                outs = [_call(twin, trace.tracer, sample[t], Signal(trace.tracer.source("input", t)))
+                        for t in range(sample.shape[0])]
+                trace.returned = _over_steps(trace.tracer, outs)
+            else:
+                label = Signal(trace.tracer.source("input", None)) if time_axis is None else Series(
+                    tuple(Signal(trace.tracer.source("input", t)) for t in range(sample.shape[time_axis])), time_axis)
+                out = _call(twin, trace.tracer, sample, label)
+                trace.returned = list(_returned(trace.tracer, out))
+        except NeurosimError:
+            raise
+        except Exception as error:
+            trace.crash = error
+    return trace
+
+
+def _call(module: nn.Module, tracer: Tracer, sample: torch.Tensor, label: Label) -> object:
+    sample = sample.clone()
+    put_label(sample, label)
+    with tracer:
+        return module(sample)
+
+
+def _returned(tracer: Tracer, out: object) -> Iterator[tuple[Label | None, np.ndarray]]:
+    """What a module with the time loop inside returned; a list of steps counts as if it were stacked."""
+    if isinstance(out, torch.Tensor):
+        yield label_of(out), out.numpy()
+        return
+    parts = list(out.values()) if isinstance(out, dict) else out if isinstance(out, (list, tuple)) else []
+    labels = [label_of(part) for part in parts]
+    if len(parts) > 1 and all(isinstance(label, (Signal, State)) for label in labels) and all(
+            tracer.follows(a, b) for a, b in pairwise(labels)):
+        yield Series(tuple(labels), 0), torch.stack(list(parts)).numpy()
+        return
+    for part in parts:
+        yield from _returned(tracer, part)
+
+
+def _over_steps(tracer: Tracer, outs: list[object]) -> list[tuple[Label | None, np.ndarray]]:
+    """What a module called step by step returned, each tensor over all steps."""
+    steps = [list(tensors_in(out)) for out in outs]
+    if len({len(step) for step in steps}) > 1:
+        tracer.problem("it returns more tensors at some steps than at others", allowed="the same at every step")
+        return []
+    returned = []
+    for tensors in zip(*steps, strict=True):
+        labels = [label_of(tensor) for tensor in tensors]
+        if all(isinstance(label, (Signal, State)) for label in labels):
+            label: Label | None = Series(tuple(labels), 0)
+        else:
+            odd = next((one for one in labels if not isinstance(one, (Signal, State))), None)
+            label = Foreign("sum", describe(odd)) if isinstance(odd, (Total, Series)) else odd
+        returned.append((label, torch.stack(tensors).numpy()))
+    return returned
