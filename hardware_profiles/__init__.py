@@ -1,0 +1,1 @@
+"""The shipped profiles: TOML files, one for each chip type; see README.md beside them."""
