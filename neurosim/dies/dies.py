@@ -31,7 +31,7 @@ class Dies:
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
     >>> dies = ns.Dies(ns.map_network(net, ns.load_profile("mismatch")), seed=7)
     >>> dies.parameters(417)["linear"]["weight"].diagonal().round(3)
-    array([1.168, 0.852], dtype=float32)
+    array([1.027, 0.708], dtype=float32)
     """
 
     mapped: MappedNetwork

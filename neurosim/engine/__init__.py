@@ -5,11 +5,12 @@ steps. Spikes are events: `pointers [batch * time + 1]` into `indices`, the neur
 Parallel work (dies, or blocks of the batch) is shared out by threads outside.
 """
 
+from neurosim.engine.arrays import padded, padded_rows
 from neurosim.engine.dense import avg_pool, conv2d, linear, max_pool
-from neurosim.engine.events import gather, scatter, to_events
+from neurosim.engine.events import gather, scatter, tally, to_events
 from neurosim.engine.neurons import adaptive_lif, cuba_lif, leaky_integrator, lif
 
 __all__ = [
     "adaptive_lif", "avg_pool", "conv2d", "cuba_lif", "gather", "leaky_integrator", "lif", "linear", "max_pool",
-    "scatter", "to_events",
+    "padded", "padded_rows", "scatter", "tally", "to_events",
 ]

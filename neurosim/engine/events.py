@@ -1,12 +1,13 @@
-"""Spikes as events: from and to dense arrays, and the product of spikes with a weight matrix."""
+"""Spikes as events: from and to dense arrays, counted, and their product with a weight matrix."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from neurosim.engine.compiling import kernel, part
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count(dense):
     total = 0
     for i in range(dense.shape[0]):
@@ -15,7 +16,7 @@ def _count(dense):
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _fill(dense, pointers, indices):
     at = 0
     pointers[0] = 0
@@ -35,25 +36,59 @@ def to_events(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pointers, indices
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scatter(pointers, indices, out):
     """Write events into `out [steps, neurons]` as zeros and ones."""
-    out[:] = 0
     for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = 0
         for e in range(pointers[i], pointers[i + 1]):
             out[i, indices[e]] = 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
+def tally(pointers, indices, out):
+    """Count the events of each neuron: `out[b, n]` over the steps of sample b, which are equally many for all."""
+    times = (pointers.size - 1) // out.shape[0]
+    for b in range(out.shape[0]):
+        for n in range(out.shape[1]):
+            out[b, n] = 0
+        for e in range(pointers[b * times], pointers[(b + 1) * times]):
+            out[b, indices[e]] += 1
+
+
+@part
+def add_rows(current, start, rows, pointers, indices, step):
+    """``current = start + the rows of a step's events``, in their order.
+
+    Two rows at a time halve the traffic of `current`; the odd row comes first, on the way from `start`.
+    """
+    e, end = pointers[step], pointers[step + 1]
+    if (end - e) & 1:
+        i = indices[e]
+        for n in range(current.size):
+            current[n] = start[n] + rows[i, n]
+        e += 1
+    elif e < end:
+        i, j = indices[e], indices[e + 1]
+        for n in range(current.size):
+            current[n] = (start[n] + rows[i, n]) + rows[j, n]
+        e += 2
+    else:
+        for n in range(current.size):
+            current[n] = start[n]
+    while e < end:
+        i, j = indices[e], indices[e + 1]
+        for n in range(current.size):
+            current[n] = (current[n] + rows[i, n]) + rows[j, n]
+        e += 2
+
+
+@kernel
 def gather(pointers, indices, rows, bias, out):
     """``out[i] = bias + sum of rows[j] over the events j of step i``: spikes times a weight matrix.
 
     rows `[in, out]` (the weight transposed, so that one spike reads one contiguous row), out `[steps, out]`.
     """
     for i in range(out.shape[0]):
-        current = out[i]
-        current[:] = bias
-        for e in range(pointers[i], pointers[i + 1]):
-            row = rows[indices[e]]
-            for n in range(current.size):
-                current[n] += row[n]
+        add_rows(out[i], bias, rows, pointers, indices, i)

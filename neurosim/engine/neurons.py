@@ -1,194 +1,229 @@
-"""Populations of neurons over all time steps: one kernel per neuron model, event in, event out.
+"""Populations of neurons over all time steps: events in, events out.
 
-The equations are those of `neurosim.network.layers`; tests/reference holds the slow twin in numpy. Every kernel
-takes its input in one of two ways: as events with the weight rows of the layer in front (`pointers`, `indices`,
-`rows`: fused, the current never leaves the cache), and/or as a dense `drive [batch, time, neurons]`; the part that
-is not there has size 0. Parameters are `[neurons]`. A spiking kernel writes its events into `out_pointers` and
-`out_indices`, and adds to `counts [neurons]`.
+The equations are those of `neurosim.network.layers`; tests/reference holds the slow twin in numpy. Every population
+takes its input in one of two ways, or both: as events with the weight rows of the layer in front (`pointers`,
+`indices`, `rows`: fused, the current never leaves the cache), and as a dense `drive [batch, time, neurons]`; the part
+that is not there has size 0. Parameters are `[neurons]`. A spiking population returns its events, pointers and indices,
+and how often each neuron fired, int64 `[neurons]`.
+
+What makes these loops quick: a loop over neurons has no branch that the vectoriser cannot turn into a selection, no
+reference counts (see `compiling`), and whole vectors where the parameters are `padded`; and the spikes are found
+without a branch for each neuron.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from neurosim.engine.arrays import aligned
+from neurosim.engine.compiling import kernel, part
+from neurosim.engine.events import add_rows
 
 SUBTRACT, ZERO, HOLD, NONE = range(4)
 RESET_CODES = {"subtract": SUBTRACT, "zero": ZERO, "hold": HOLD, "none": NONE}
+_BYTES, _TOP, _ONE = np.uint64(0x0101010101010101), np.uint64(56), np.uint64(1)
+Spikes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-@njit(inline="always")
-def _add_rows(current, rows, pointers, indices, step):
-    for e in range(pointers[step], pointers[step + 1]):
-        row = rows[indices[e]]
-        for n in range(current.size):
-            current[n] += row[n]
-
-
-@njit(inline="always")
+@part
 def _input(current, bias, drive, rows, pointers, indices, batch, time, step):
     """Bias, drive and weighted input spikes of one step."""
     if drive.size:
-        now = drive[batch, time]
         for n in range(current.size):
-            current[n] = bias[n] + now[n]
+            current[n] = bias[n] + drive[batch, time, n]
+        if rows.size:
+            add_rows(current, current, rows, pointers, indices, step)
     else:
-        for n in range(current.size):
-            current[n] = bias[n]
-    if rows.size:
-        _add_rows(current, rows, pointers, indices, step)
+        add_rows(current, bias, rows, pointers, indices, step)
 
 
-@njit(inline="always")
+@part
 def _recurrent(current, rows, pointers, indices, time, step):
     """Weighted spikes of this population's own previous step."""
     if rows.size and time > 0:
-        _add_rows(current, rows, pointers, indices, step - 1)
+        add_rows(current, current, rows, pointers, indices, step - 1)
 
 
-@njit(inline="always")
-def _emit(fired, words, size, pointers, indices, step, counts):
-    """Append the neurons whose flag is set; eight flags are looked at together (`words` is `fired` as uint64)."""
+@part
+def _emit(flags, busy, pointers, indices, step, counts):
+    """Append the neurons that fired: one byte of `flags` for each neuron, eight in a word.
+
+    First the words that are not zero, without branches; then their set bytes, from the lowest (the first neuron's, as
+    bytes lie on every machine that numba compiles for).
+    """
+    found = 0
+    for w in range(flags.size):
+        busy[found] = w
+        found += flags[w] != 0
     at = pointers[step]
-    for w in range(words.size):
-        if words[w]:
-            for n in range(8 * w, min(8 * w + 8, size)):
-                if fired[n]:
-                    indices[at] = n
-                    counts[n] += 1
-                    at += 1
+    for i in range(found):
+        word = flags[busy[i]]
+        while word:
+            below = (word & (~word + _ONE)) - _ONE  # all bits below the lowest flag; its full bytes are counted
+            n = 8 * busy[i] + np.int64(((below & _BYTES) * _BYTES) >> _TOP)
+            indices[at] = n
+            counts[n] += 1
+            at += 1
+            word &= word - _ONE
     pointers[step + 1] = at
 
 
-@njit(inline="always")
-def _membrane(v, current, beta, gain, leak, threshold, v_reset, reset, delay):
-    """One step of the membrane: the reset of the last spike (if delayed), decay, input."""
-    if reset == SUBTRACT:
+@part
+def _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, delay):
+    """One step of the membrane: decay, input, reset, and the (strict) comparison with the threshold.
+
+    With `delay` a reset acts on the step after the spike. A soft reset without delay leaves alone a neuron whose
+    spent charge was taken already, as snnTorch does.
+    """
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    if reset == SUBTRACT and delay:
         for n in range(v.size):
-            spent = threshold[n] if v[n] > threshold[n] else v.dtype.type(0)
-            v[n] = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - spent
+            spent = threshold[n] if v[n] > threshold[n] else zero
+            after = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - spent
+            fired[n] = after > threshold[n]
+            v[n] = after
+    elif reset == SUBTRACT:
+        for n in range(v.size):
+            before = one if v[n] > threshold[n] else zero
+            after = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - before * threshold[n]
+            now = one if after > threshold[n] else zero
+            fired[n] = after > threshold[n]
+            v[n] = after - (now - before) * threshold[n]
     elif reset == ZERO and delay:
         for n in range(v.size):
             before = v_reset[n] if v[n] > threshold[n] else v[n]
-            v[n] = beta[n] * before + (gain[n] * current[n] + leak[n])
-    elif reset == HOLD:
+            after = beta[n] * before + (gain[n] * current[n] + leak[n])
+            fired[n] = after > threshold[n]
+            v[n] = after
+    elif reset == HOLD and delay:
         for n in range(v.size):
             after = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
-            v[n] = v_reset[n] if v[n] > threshold[n] else after
+            after = v_reset[n] if v[n] > threshold[n] else after
+            fired[n] = after > threshold[n]
+            v[n] = after
+    elif reset == NONE:
+        for n in range(v.size):
+            after = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
+            fired[n] = after > threshold[n]
+            v[n] = after
     else:
         for n in range(v.size):
-            v[n] = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
+            after = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
+            after = v_reset[n] if reset == HOLD and v[n] > threshold[n] else after
+            fired[n] = after > threshold[n]
+            v[n] = v_reset[n] if after > threshold[n] else after
 
 
-@njit(inline="always")
-def _fire(v, before, fired, threshold, v_reset, reset, delay):
-    """Compare with the threshold (strictly); without delay the reset acts here.
-
-    A soft reset without delay leaves alone a neuron whose spent charge `_membrane` took already, as snnTorch does.
-    """
-    if delay or reset == NONE:
-        for n in range(v.size):
-            fired[n] = v[n] > threshold[n]
-    elif reset == SUBTRACT:
-        for n in range(v.size):
-            fired[n] = v[n] > threshold[n]
-            twice = (1 if v[n] > threshold[n] else 0) - (1 if before[n] > threshold[n] else 0)
-            v[n] = v[n] - twice * threshold[n]
-    else:
-        for n in range(v.size):
-            fired[n] = v[n] > threshold[n]
-            v[n] = v_reset[n] if v[n] > threshold[n] else v[n]
-
-
-@njit(nogil=True, cache=True)
-def lif(pointers, indices, rows, drive, bias, beta, threshold, gain, v_reset, recurrent_rows, reset, delay, batches,
-        times, out_pointers, out_indices, counts):
-    """Leaky integrate and fire (`LIF`). `recurrent_rows [from, to]` or of size 0; `reset` one of `RESET_CODES`."""
-    size = beta.size
-    v, current, before = np.empty_like(beta), np.empty_like(beta), np.empty_like(beta)
-    leak = np.zeros_like(beta)
-    fired = np.zeros((size + 7) // 8 * 8, np.uint8)
-    words = fired.view(np.uint64)
-    out_pointers[0] = 0
+@kernel
+def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
+                        recurrent_rows, reset, delay, batches, times, v, current, synaptic, fired, flags, busy,
+                        out_pointers, out_indices, counts):
     for b in range(batches):
-        v[:] = 0
+        for n in range(v.size):
+            v[n] = 0
+            synaptic[n] = 0
         for t in range(times):
             step = b * times + t
             _input(current, bias, drive, rows, pointers, indices, b, t, step)
             _recurrent(current, recurrent_rows, out_pointers, out_indices, t, step)
-            if not delay:
-                before[:] = v
-            _membrane(v, current, beta, gain, leak, threshold, v_reset, reset, delay)
-            _fire(v, before, fired, threshold, v_reset, reset, delay)
-            _emit(fired, words, size, out_pointers, out_indices, step, counts)
+            if alpha.size:
+                for n in range(v.size):
+                    now = alpha[n] * synaptic[n] + gain_syn[n] * current[n]
+                    synaptic[n] = now
+                    current[n] = now
+            _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, delay)
+            _emit(flags, busy, out_pointers, out_indices, step, counts)
 
 
-@njit(nogil=True, cache=True)
-def cuba_lif(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
-             recurrent_rows, reset, delay, batches, times, out_pointers, out_indices, counts):
-    """Current-based LIF (`CubaLIF`): the synaptic current decays with `alpha`, the membrane with `beta`."""
-    size = beta.size
-    v, current, before = np.empty_like(beta), np.empty_like(beta), np.empty_like(beta)
-    synaptic = np.empty_like(beta)
-    fired = np.zeros((size + 7) // 8 * 8, np.uint8)
-    words = fired.view(np.uint64)
-    out_pointers[0] = 0
+@kernel
+def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
+              refractory, batches, times, v, current, adapted, limit, spent, resting, fired, flags, busy,
+              out_pointers, out_indices, counts):
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    rest = v.dtype.type(refractory)
     for b in range(batches):
-        v[:] = 0
-        synaptic[:] = 0
+        for n in range(v.size):
+            v[n] = 0
+            adapted[n] = 0
+            spent[n] = 0
+            resting[n] = 0
         for t in range(times):
             step = b * times + t
             _input(current, bias, drive, rows, pointers, indices, b, t, step)
             _recurrent(current, recurrent_rows, out_pointers, out_indices, t, step)
-            for n in range(size):
-                synaptic[n] = alpha[n] * synaptic[n] + gain_syn[n] * current[n]
-            if not delay:
-                before[:] = v
-            _membrane(v, synaptic, beta, gain, leak, threshold, v_reset, reset, delay)
-            _fire(v, before, fired, threshold, v_reset, reset, delay)
-            _emit(fired, words, size, out_pointers, out_indices, step, counts)
-
-
-@njit(nogil=True, cache=True)
-def adaptive_lif(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain,
-                 recurrent_rows, refractory, batches, times, out_pointers, out_indices, counts):
-    """LIF with adaptive threshold and refractory period (`AdaptiveLIF`)."""
-    size = beta.size
-    v, current, adapted = np.empty_like(beta), np.empty_like(beta), np.empty_like(beta)
-    spent = np.empty_like(beta)
-    resting = np.empty(size, np.int32)
-    fired = np.zeros((size + 7) // 8 * 8, np.uint8)
-    words = fired.view(np.uint64)
-    one = beta.dtype.type(1)
-    out_pointers[0] = 0
-    for b in range(batches):
-        v[:] = 0
-        adapted[:] = 0
-        spent[:] = 0
-        resting[:] = 0
-        for t in range(times):
-            step = b * times + t
-            _input(current, bias, drive, rows, pointers, indices, b, t, step)
-            _recurrent(current, recurrent_rows, out_pointers, out_indices, t, step)
-            for n in range(size):
+            for n in range(v.size):
                 adapted[n] = beta_adaptation[n] * adapted[n] + (one - beta_adaptation[n]) * spent[n]
-                limit = threshold[n] + adaptation[n] * adapted[n]
-                v[n] = (beta[n] * v[n] + gain[n] * current[n]) - spent[n] * limit
-                spike = resting[n] == 0 and v[n] > limit
+                limit[n] = threshold[n] + adaptation[n] * adapted[n]
+            for n in range(v.size):
+                v[n] = (beta[n] * v[n] + gain[n] * current[n]) - spent[n] * limit[n]
+            for n in range(v.size):
+                spike = (resting[n] == zero) & (v[n] > limit[n])
                 fired[n] = spike
-                spent[n] = one if spike else one - one
-                left = resting[n] + (refractory if spike else 0) - 1
-                resting[n] = max(left, 0)
-            _emit(fired, words, size, out_pointers, out_indices, step, counts)
+                spent[n] = one if spike else zero
+                left = resting[n] + (rest if spike else zero) - one
+                resting[n] = left if left > zero else zero
+            _emit(flags, busy, out_pointers, out_indices, step, counts)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def leaky_integrator(pointers, indices, rows, drive, bias, beta, gain, out):
     """Leaky integrator (`LeakyIntegrator`): the membrane itself is the output, `out [batch, time, neurons]`."""
-    v, current = np.empty_like(beta), np.empty_like(beta)
     for b in range(out.shape[0]):
-        v[:] = 0
         for t in range(out.shape[1]):
-            _input(current, bias, drive, rows, pointers, indices, b, t, b * out.shape[1] + t)
-            for n in range(v.size):
-                v[n] = beta[n] * v[n] + gain[n] * current[n]
-                out[b, t, n] = v[n]
+            v = out[b, t]
+            _input(v, bias, drive, rows, pointers, indices, b, t, b * out.shape[1] + t)
+            if t == 0:
+                for n in range(v.size):
+                    v[n] = gain[n] * v[n]
+            else:
+                for n in range(v.size):
+                    v[n] = beta[n] * out[b, t - 1, n] + gain[n] * v[n]
+
+
+def _state(like: np.ndarray, rows: int, steps: int) -> tuple[np.ndarray, ...]:
+    """What a spiking kernel works on: `rows` state variables; flags, their words, and the busy ones; room for events.
+
+    There is room for every neuron at every step; memory that no spike reaches is never touched and costs nothing.
+    """
+    size = like.size
+    variables = [aligned(like.shape, like.dtype) for _ in range(rows)]
+    flags = np.zeros((size + 7) // 8, np.uint64)
+    pointers = np.zeros(steps + 1, np.int64)
+    return (*variables, flags.view(np.uint8)[:size], flags, np.empty(flags.size, np.int64), pointers,
+            np.empty(steps * size, np.int32), np.zeros(size, np.int64))
+
+
+def _spikes(state: tuple[np.ndarray, ...]) -> Spikes:
+    pointers, indices, counts = state[-3:]
+    return pointers, indices[: pointers[-1]], counts
+
+
+def lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
+        beta: np.ndarray, threshold: np.ndarray, gain: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray,
+        reset: int, delay: bool, batches: int, times: int) -> Spikes:
+    """Leaky integrate and fire (`LIF`). `recurrent_rows [from, to]` or of size 0; `reset` one of `RESET_CODES`."""
+    none, state = beta[:0], _state(beta, 3, batches * times)
+    _integrate_and_fire(pointers, indices, rows, drive, bias, none, beta, threshold, none, gain, np.zeros_like(beta),
+                        v_reset, recurrent_rows, reset, delay, batches, times, *state)
+    return _spikes(state)
+
+
+def cuba_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
+             alpha: np.ndarray, beta: np.ndarray, threshold: np.ndarray, gain_syn: np.ndarray, gain: np.ndarray,
+             leak: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray, reset: int, delay: bool, batches: int,
+             times: int) -> Spikes:
+    """Current-based LIF (`CubaLIF`): the synaptic current decays with `alpha`, the membrane with `beta`."""
+    state = _state(beta, 3, batches * times)
+    _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
+                        recurrent_rows, reset, delay, batches, times, *state)
+    return _spikes(state)
+
+
+def adaptive_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
+                 beta: np.ndarray, beta_adaptation: np.ndarray, threshold: np.ndarray, adaptation: np.ndarray,
+                 gain: np.ndarray, recurrent_rows: np.ndarray, refractory: int, batches: int, times: int) -> Spikes:
+    """LIF with adaptive threshold and refractory period (`AdaptiveLIF`)."""
+    state = _state(beta, 6, batches * times)
+    _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
+              refractory, batches, times, *state)
+    return _spikes(state)

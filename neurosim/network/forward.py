@@ -2,11 +2,13 @@
 
 Who runs many dies prepares once (`compile_inputs`), then calls `run_block` with each die's parameters; `run`
 does both for one set of parameters. A population whose only source is a `Linear` layer fed by spikes is fused
-with it. Results do not depend on threads or on how dies are chunked: the blocks of the batch follow from the network alone.
+with it. Results do not depend on threads or on how dies are chunked: the blocks of the batch follow from the network
+alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,12 +55,16 @@ Signal = Events | np.ndarray  # a dense signal is [batch * time, *shape]
 
 @dataclass(frozen=True)
 class Block:
-    """Some samples of the input, in the order of the kernels: batch first."""
+    """Some samples of the input, in the order of the kernels: batch first.
+
+    active: in how many (sample, step) each input was not zero, int64 `[inputs]`.
+    """
 
     samples: slice
     batch: int
     time: int
     signal: Signal
+    active: np.ndarray
 
 
 @dataclass
@@ -97,7 +103,7 @@ def compile_inputs(network: Network, inputs: np.ndarray, dtype: np.dtype = np.fl
             f"{np.count_nonzero(~np.isfinite(inputs))} NaN or infinite values")
         raise NeurosimError(f"{bad} of {inputs.size}", where="inputs", allowed="finite numbers")
     time, batch = inputs.shape[:2]
-    widest = max(int(np.prod(shape)) for shape in network.shapes.values())
+    widest = max(math.prod(shape) for shape in network.shapes.values())
     size = max(1, min(batch, _BLOCK_VALUES // (time * widest)))
     spikes = bool(np.isin(inputs, (0, 1)).all())
     blocks = []
@@ -106,13 +112,14 @@ def compile_inputs(network: Network, inputs: np.ndarray, dtype: np.dtype = np.fl
         rows = np.ascontiguousarray(np.swapaxes(inputs[:, samples], 0, 1), dtype).reshape(-1, *network.input_shape)
         flat = rows.reshape(rows.shape[0], -1)
         signal = Events(*engine.to_events(flat)) if spikes and len(network.input_shape) == 1 else rows
-        blocks.append(Block(samples, samples.stop - start, time, signal))
+        blocks.append(Block(samples, samples.stop - start, time, signal, np.count_nonzero(flat, axis=0)))
     return blocks
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node with its parameters as the kernels take them: own contiguous copies, weights `[in, out]`."""
+    """One node with its parameters as the kernels take them: own copies, weights `[in, out]`, zeros behind the last
+    neuron up to whole vectors."""
 
     node: Node
     arrays: dict[str, np.ndarray]
@@ -131,10 +138,12 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
         own = {**node.layer.arrays(), **(parameters or {}).get(node.name, {})}
         if isinstance(node.layer, Population):
             arrays = _population_arrays(node, own, network.shapes[node.name], dtype)
-        elif isinstance(node.layer, (Linear, Conv2d)):
-            weight = own["weight"].T if isinstance(node.layer, Linear) else own["weight"]
+        elif isinstance(node.layer, Linear):
+            bias = engine.padded(own.get("bias", 0.0), network.shapes[node.name], dtype)
+            arrays = {"weight": engine.padded_rows(own["weight"], dtype), "bias": bias}
+        elif isinstance(node.layer, Conv2d):
             bias = own.get("bias", np.zeros(own["weight"].shape[0]))
-            arrays = {"weight": np.array(weight, dtype, order="C"), "bias": np.array(bias, dtype)}
+            arrays = {"weight": np.array(own["weight"], dtype, order="C"), "bias": np.array(bias, dtype)}
         else:
             arrays = {}
         source = steps.get(node.inputs[0])
@@ -150,8 +159,9 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
 
 def _gives_spikes(network: Network, name: str) -> bool:
     """Whether a node's signal may come as events; the input's block tells for itself."""
-    return name == "input" or isinstance(network[name], SPIKING) or (
-        isinstance(network[name], Flatten) and isinstance(network[_node(network, name).inputs[0]], SPIKING))
+    if name != "input" and isinstance(network[name], Flatten):
+        name = _node(network, name).inputs[0]
+    return name == "input" or isinstance(network[name], SPIKING)
 
 
 def _node(network: Network, name: str) -> Node:
@@ -163,10 +173,9 @@ def _population_arrays(node: Node, own: Mapping[str, np.ndarray], shape: tuple[i
     arrays = {}
     for name in node.layer.parameters:
         if name == "recurrent":
-            arrays[name] = np.array(own[name].T, dtype, order="C") if name in own else np.empty((0, 0), dtype)
+            arrays[name] = engine.padded_rows(own[name], dtype) if name in own else np.empty((0, 0), dtype)
         else:
-            value = np.asarray(own.get(name, 0.0), dtype)
-            arrays[name] = np.array(np.broadcast_to(value, shape), dtype, order="C").reshape(-1)
+            arrays[name] = engine.padded(own.get(name, 0.0), shape, dtype)
     return arrays
 
 
@@ -186,7 +195,7 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
     >>> run(net, np.ones((4, 1, 2)) * [0.6, 0.0]).spikes["lif"]
-    array([2, 0])
+    array([1, 0])
     """
     keep = tuple(keep)
     for name in keep:
@@ -207,13 +216,14 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     signals: dict[str, Signal] = {"input": block.signal}
     spikes: dict[str, np.ndarray] = {}
     active: dict[str, np.ndarray] = {}
-    counts: dict[str, np.ndarray] = {}
+    counts = {"input": block.active}
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
         weighted = isinstance(first.layer, (Linear, Conv2d))
         if weighted:
-            active[first.name] = _active(incoming[0], counts.get(first.inputs[0]), network.shapes[first.inputs[0]])
+            count = counts.get(first.inputs[0])
+            active[first.name] = np.count_nonzero(incoming[0], axis=0).reshape(-1) if count is None else count
         if isinstance(step.node.layer, Population):
             signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts)
             if isinstance(step.node.layer, SPIKING):
@@ -224,40 +234,34 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
             signals[step.node.name] = _run_layer(network, step, incoming, dtype)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
                 counts[step.node.name] = counts[step.node.inputs[0]]
-    last = network.nodes[-1].name
-    out = _time_first(signals[last], block, network.output_shape, dtype)
-    return Forward(_read_out(out, network.readout), out if output else None, spikes, active, {
-        name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep})
-
-
-def _active(signal: Signal, count: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    if count is not None:
-        return count
-    if isinstance(signal, Events):
-        return np.bincount(signal.indices, minlength=int(np.prod(shape)))
-    return np.count_nonzero(signal, axis=0).reshape(-1)
-
-
-def _time_first(signal: Signal, block: Block, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if isinstance(signal, Events):
-        signal = signal.dense(int(np.prod(shape)), dtype)
-    return np.ascontiguousarray(np.swapaxes(signal.reshape(block.batch, block.time, *shape), 0, 1))
-
-
-def _read_out(output: np.ndarray, rule: str) -> np.ndarray:
-    if rule == "sum":
-        scores = output.sum(axis=0)
-    elif rule == "max":
-        scores = output.max(axis=0)
-    else:
-        scores = output[-1]
-    return scores.reshape(scores.shape[0], -1)
+    last = signals[network.nodes[-1].name]
+    return Forward(_read_out(last, block, network, dtype),
+                   _time_first(last, block, network.output_shape, dtype) if output else None, spikes, active,
+                   {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep})
 
 
 def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if isinstance(signal, Events):
-        signal = signal.dense(int(np.prod(shape)), dtype)
+        signal = signal.dense(math.prod(shape), dtype)
     return signal.reshape(signal.shape[0], *shape)
+
+
+def _time_first(signal: Signal, block: Block, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    rows = _dense(signal, shape, dtype).reshape(block.batch, block.time, *shape)
+    return np.ascontiguousarray(np.swapaxes(rows, 0, 1))
+
+
+def _read_out(signal: Signal, block: Block, network: Network, dtype: np.dtype) -> np.ndarray:
+    """The readout rule applied to the network's output: `[batch, classes]`."""
+    classes = math.prod(network.output_shape)
+    if network.readout == "sum" and isinstance(signal, Events):
+        scores = np.empty((block.batch, classes), dtype)
+        engine.tally(signal.pointers, signal.indices, scores)
+        return scores
+    output = _dense(signal, (classes,), dtype).reshape(block.batch, block.time, classes)
+    if network.readout == "sum":
+        return output.sum(axis=1)
+    return output.max(axis=1) if network.readout == "max" else output[:, -1]
 
 
 def _run_linear(step: Step, signal: Signal) -> np.ndarray:
@@ -273,7 +277,7 @@ def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.d
     layer, signal = step.node.layer, incoming[0]
     shape = network.shapes[step.node.inputs[0]]
     if isinstance(layer, Linear):
-        return _run_linear(step, signal)
+        return _run_linear(step, signal)[:, : layer.weight.shape[0]]
     if isinstance(layer, Flatten):
         return signal if isinstance(signal, Events) else signal.reshape(signal.shape[0], -1)
     x = _dense(signal, shape, dtype)
@@ -293,7 +297,7 @@ def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.d
 def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,
                     counts: dict[str, np.ndarray]) -> Signal:
     arrays, layer, name = step.arrays, step.node.layer, step.node.name
-    size = arrays["beta"].size
+    size, width = math.prod(network.shapes[name]), arrays["beta"].size
     rows = np.empty((0, 0), dtype)
     drive = np.empty((0, 0, 0), dtype)
     pointers, indices, bias = np.zeros(1, np.int64), np.empty(0, np.int32), arrays["bias"]
@@ -301,22 +305,28 @@ def _run_population(network: Network, step: Step, signal: Signal, block: Block, 
         pointers, indices, rows = signal.pointers, signal.indices, step.fused.arrays["weight"]
         bias = bias + step.fused.arrays["bias"]
     else:
-        source = _run_linear(step.fused, signal) if step.fused else _dense(signal, network.shapes[name], dtype)
-        drive = np.ascontiguousarray(source).reshape(block.batch, block.time, size)
+        source = _run_linear(step.fused, signal) if step.fused else _dense(signal, (size,), dtype)
+        drive = _wide(source, width).reshape(block.batch, block.time, width)
     given = (pointers, indices, rows, drive, bias)
     if isinstance(layer, LeakyIntegrator):
-        out = np.empty((block.batch, block.time, size), dtype)
+        out = np.empty((block.batch, block.time, width), dtype)
         engine.leaky_integrator(*given, arrays["beta"], arrays["gain"], out)
-        return out.reshape(-1, *network.shapes[name])
-    counts[name] = np.zeros(size, np.int64)
-    out_pointers = np.empty(block.batch * block.time + 1, np.int64)
-    out_indices = np.empty(block.batch * block.time * size, np.int32)  # pages that no spike touches cost nothing
-    target = (block.batch, block.time, out_pointers, out_indices, counts[name])
-    names = [n for n in layer.parameters if n != "bias"]
-    ordered = [arrays[n] for n in names]
+        return out[..., :size].reshape(-1, *network.shapes[name])
+    ordered = [arrays[n] for n in layer.parameters if n != "bias"]
     if isinstance(layer, AdaptiveLIF):
-        engine.adaptive_lif(*given, *ordered, layer.refractory, *target)
+        found = engine.adaptive_lif(*given, *ordered, layer.refractory, block.batch, block.time)
     else:
         kernel = engine.cuba_lif if isinstance(layer, CubaLIF) else engine.lif
-        kernel(*given, *ordered, RESET_CODES[layer.reset], layer.reset_delay, *target)
-    return Events(out_pointers, out_indices[: out_pointers[-1]].copy())
+        found = kernel(*given, *ordered, RESET_CODES[layer.reset], layer.reset_delay, block.batch, block.time)
+    *events, fired = found
+    counts[name] = fired[:size]
+    return Events(*events)
+
+
+def _wide(signal: np.ndarray, width: int) -> np.ndarray:
+    """A signal `[steps, neurons]` with zeros behind, `width` wide."""
+    if signal.shape[1] == width:
+        return np.ascontiguousarray(signal)
+    out = np.zeros((signal.shape[0], width), signal.dtype)
+    out[:, : signal.shape[1]] = signal
+    return out

@@ -197,6 +197,9 @@ class Population(Layer):
                                     allowed="0 to 1, per step", hint="a time constant tau becomes exp(-dt/tau)")
         if reset and self.reset not in RESETS:
             raise NeurosimError(f"reset is {self.reset!r}", allowed=", ".join(RESETS))
+        if reset:  # plain values: they are part of the network's hash
+            object.__setattr__(self, "reset", str(self.reset))
+            object.__setattr__(self, "reset_delay", bool(self.reset_delay))
         if self.recurrent is not None and self.recurrent.shape[0] != self.recurrent.shape[1]:
             raise NeurosimError(f"recurrent weight has shape {self.recurrent.shape}", allowed="[neurons, neurons]")
 
@@ -302,6 +305,7 @@ class AdaptiveLIF(Population):
         self._check(reset=False)
         if int(self.refractory) != self.refractory or self.refractory < 0:
             raise NeurosimError(f"refractory is {self.refractory!r}", allowed="0 or more whole steps")
+        object.__setattr__(self, "refractory", int(self.refractory))
 
 
 @dataclass(frozen=True, repr=False, eq=False)

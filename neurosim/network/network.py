@@ -29,6 +29,9 @@ class Node:
     layer: Layer
     inputs: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+
 
 @dataclass(frozen=True, eq=False)
 class Network:

@@ -66,7 +66,7 @@ def _fill_normal(c1, c2, c3, k0, k1, out):
     blocks = (out.size + 3) // 4
     for first in range(0, blocks, _BLOCKS):
         n = min(_BLOCKS, blocks - first)
-        fill_words(first, c1, c2, c3, k0, k1, words[:, :n])
+        fill_words(first, n, c1, c2, c3, k0, k1, words)
         _box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
         _box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
         start = 4 * first
@@ -86,7 +86,7 @@ def _fill_uniform(c1, c2, c3, k0, k1, out):
     blocks = (out.size + 3) // 4
     for first in range(0, blocks, _BLOCKS):
         n = min(_BLOCKS, blocks - first)
-        fill_words(first, c1, c2, c3, k0, k1, words[:, :n])
+        fill_words(first, n, c1, c2, c3, k0, k1, words)
         for j in range(4 * first, min(4 * (first + n), out.size)):
             out[j] = (np.float64(words[j & 3, (j >> 2) - first]) + 0.5) * 2.0**-32
 

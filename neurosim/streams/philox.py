@@ -31,12 +31,13 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
 
 
 @njit(nogil=True, cache=True)
-def fill_words(first, c1, c2, c3, k0, k1, out):
-    """Words of the counters (first + i, c1, c2, c3), i = 0, 1, ... into `out` uint32 `[blocks, 4]`-like.
+def fill_words(first, count, c1, c2, c3, k0, k1, out):
+    """Words of the counters (first + i, c1, c2, c3), i < count.
 
-    `out` is `[4, blocks]` uint32: row w holds word w of every block, so that all lanes store side by side.
+    `out` is `[4, count or more]` uint32: row w holds word w of every block, so that all lanes store side by side. It
+    is no slice: what is not contiguous is not vectorised.
     """
-    for i in range(out.shape[1]):
+    for i in range(count):
         w0, w1, w2, w3 = _rounds(np.uint64(first + i) & _LOW, c1, c2, c3, k0, k1)
         out[0, i] = np.uint32(w0)
         out[1, i] = np.uint32(w1)

@@ -1,0 +1,53 @@
+"""Arrays as the kernels like them: beginning on a cache line, and as wide as whole vectors.
+
+numpy begins an array 16 bytes off a cache line: every second vector load then touches two lines, which costs a third
+more time. A width that is no multiple of the vector's makes every loop end with single neurons. So the parameters of
+a population are padded with zeros: neurons that get nothing, and never exceed their threshold of 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neurosim.engine.compiling import kernel
+
+_LINE = 64  # bytes; also the widest vector register
+_LANES = 8
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that begins on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE, np.uint8)
+    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % _LINE)
+
+
+def padded(values: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`values`, broadcast to `shape`, in one line, and zeros behind them."""
+    size = math.prod(shape)
+    out = aligned((size + -size % _LANES,), dtype)
+    out[:size].reshape(shape)[...] = values
+    out[size:] = 0
+    return out
+
+
+@kernel
+def _transpose(matrix, out):
+    rows = matrix.shape[0]
+    for first in range(0, out.shape[1], _LANES):
+        for j in range(out.shape[0]):
+            if first + _LANES <= rows:
+                for i in range(_LANES):
+                    out[j, first + i] = matrix[first + i, j]
+            else:
+                for i in range(_LANES):
+                    out[j, first + i] = matrix[first + i, j] if first + i < rows else 0
+
+
+def padded_rows(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A weight `[to, from]` as rows `[from, to]`, one for each source of spikes, with zeros behind each."""
+    out = aligned((weight.shape[1], weight.shape[0] + -weight.shape[0] % _LANES), dtype)
+    _transpose(np.ascontiguousarray(weight), out)
+    return out

@@ -1,0 +1,40 @@
+"""How every file of neurosim is written: beside its place, then renamed into it. What fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neurosim.errors import NeurosimError
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary name in the folder of `path`; what is there when the block ends takes the place of `path`.
+
+    If the block fails, the temporary file is removed and `path` stays as it was. A link is followed.
+
+    Raises
+    ------
+    NeurosimError
+        There is no such folder, `path` is a folder, or the disk says no.
+    """
+    where, final = str(path), Path(os.path.realpath(path))
+    if final.is_dir():
+        raise NeurosimError("is a folder", where=where, allowed="the name of a file")
+    if not final.parent.is_dir():
+        raise NeurosimError(f"there is no folder {Path(path).parent}", where=where, hint="make it first")
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, final)
+    except OSError as error:
+        raise NeurosimError(f"cannot be written: {error.strerror or error}", where=where,
+                            hint="is the disk full, the folder yours?") from error
+    finally:
+        temporary.unlink(missing_ok=True)
