@@ -1,1 +1,47 @@
+"""The torch bridge: models, recipes and the trainer. Torch is imported when a name below is first used.
 
+Takes plain arrays; knows no task, no deployment, no file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+_WHERE = {
+    **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
+    **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
+    "RECIPES": "neurosim.training.recipes",
+    **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
+    **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
+}
+__all__ = [
+    "DEFAULTS",
+    "Defaults",
+    "LSNN",
+    "RECIPES",
+    "SpikingMLP",
+    "Trained",
+    "as_network",
+    "build",
+    "spiking_mlp",
+    "to_network",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from neurosim.training.defaults import DEFAULTS, Defaults, build
+    from neurosim.training.export import as_network, to_network
+    from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
+    from neurosim.training.recipes import RECIPES
+    from neurosim.training.trainer import Trained, train
+
+
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'neurosim.training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

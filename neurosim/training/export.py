@@ -1,0 +1,48 @@
+"""From a torch module to the `Network` that is deployed, with the record of how it was trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosim import __version__
+from neurosim.network import Network
+from neurosim.training.models import LSNN
+from neurosim.training.trainer import Trained
+
+
+def as_network(model: nn.Module, sample: np.ndarray, dt: float) -> Network:
+    """The network of a module as it is now, trained or not; its scores are the sum of its output over time.
+
+    Parameters
+    ----------
+    model:
+        On the CPU: an `LSNN`, or any module that `Network.from_torch` reads.
+    sample:
+        `[time, sample, *shape]`, a few inputs, better such that every layer fires: the module is followed on them, and
+        its spikes are required to be those of the network.
+    dt:
+        Time step of the inputs in seconds.
+    """
+    if isinstance(model, LSNN):
+        return model.to_network(dt)
+    return Network.from_torch(model, torch.tensor(np.asarray(sample)), dt, readout="sum")
+
+
+def to_network(trained: Trained, sample: np.ndarray, dt: float, **more: object) -> Network:
+    """The trained network for deployment; its provenance says where it comes from.
+
+    That is: versions, recipe and settings, seed, hash of the training data, the best epoch and its metrics, and what
+    `more` names, such as the task's hash. See `as_network` for sample and dt.
+    """
+    import snntorch
+
+    network = as_network(trained.model, sample, dt)
+    return replace(network, provenance={
+        **network.provenance, "neurosim": __version__, "torch": torch.__version__, "snntorch": snntorch.__version__,
+        "recipe": trained.recipe, "settings": dict(trained.settings), "seed": trained.seed,
+        "data_hash": trained.data_hash, "best_epoch": trained.best_epoch,
+        "at_best_epoch": {name: values[trained.best_epoch - 1] for name, values in trained.history.items()}, **more})
