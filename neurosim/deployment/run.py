@@ -13,9 +13,9 @@ import xarray as xr
 
 from neurosim.deployment.execute import Counts, spiking_layers
 from neurosim.deployment.plan import Plan, differences
-from neurosim.deployment.store import replace_file
 from neurosim.deployment.summary import Statistic, summarise
 from neurosim.errors import NeurosimError
+from neurosim.writing import written_beside
 
 _STREAMS = "Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011"
 
@@ -70,11 +70,8 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as netCDF (HDF5), beside and renamed; `xarray.open_dataset` opens it."""
-        path = Path(path)
-        try:
-            replace_file(path, lambda temporary: self.dataset.to_netcdf(temporary, engine="h5netcdf"))
-        except OSError as error:
-            raise NeurosimError(f"the results cannot be written ({error})", where=str(path)) from None
+        with written_beside(path) as temporary:
+            self.dataset.to_netcdf(temporary, engine="h5netcdf")
 
     def __str__(self) -> str:
         attrs = self.dataset.attrs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy as np
 from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.errors import NeurosimError
+from neurosim.writing import written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -23,18 +23,6 @@ _log = logging.getLogger(__name__)
 def parts_folder(out: Path) -> Path:
     """Where the chunks of a run lie until it is whole."""
     return out.with_name(out.name + ".parts")
-
-
-def replace_file(path: Path, write: object) -> None:
-    """Call `write(temporary)` and put what it wrote in the place of `path`; a failure leaves `path` as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def resume(out: Path, plan: Plan) -> dict[int, Counts]:
@@ -63,20 +51,16 @@ def begin(out: Path, plan: Plan) -> None:
     """Make the folder for the chunks and say in it which run they belong to."""
     folder = parts_folder(out)
     folder.mkdir(exist_ok=True)
-    text = json.dumps(plan.manifest, sort_keys=True, indent=1)
-    replace_file(folder / "manifest.json", lambda path: path.write_text(text))
+    with written_beside(folder / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(plan.manifest, sort_keys=True, indent=1))
 
 
 def write_chunk(out: Path, done: dict[int, Counts]) -> None:
     """Store some dies as one chunk."""
     numbers = sorted(done)
     path = parts_folder(out) / f"dies-{numbers[0]}-{numbers[-1]}-{len(numbers)}.npz"
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(file, dies=np.array(numbers), **asdict(joined(done, numbers)))
-
-    replace_file(path, write)
+    with written_beside(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, dies=np.array(numbers), **asdict(joined(done, numbers)))
 
 
 def finish(out: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from neurosim import __version__
 from neurosim.deployment import Run, load_run
-from neurosim.deployment.store import replace_file
 from neurosim.errors import NeurosimError
 from neurosim.report.plots import plot_accuracy, plot_spikes, plot_yield
+from neurosim.writing import written_beside
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -48,15 +48,9 @@ def write_report(runs: Sequence[str | os.PathLike[str] | Run] | Mapping[str, Run
     named = dict(runs) if isinstance(runs, Mapping) else _named(runs)
     if not named:
         raise NeurosimError("no runs to report", where="report", allowed="one or more")
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise NeurosimError(f"the folder {target.parent} does not exist", where=str(target), hint="make it first")
-    text = _page(named, title, threshold)
-    try:
-        replace_file(target, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise NeurosimError(f"the report cannot be written ({error})", where=str(target)) from None
-    return target
+    with written_beside(path) as temporary:
+        temporary.write_text(_page(named, title, threshold), encoding="utf-8")
+    return Path(path)
 
 
 def _named(runs: Sequence[str | os.PathLike[str] | Run]) -> dict[str, Run]:

@@ -77,7 +77,7 @@ def test_what_cannot_be_reported(tmp_path, runs):
     for bad, said in (([], "no runs"), ([tmp_path / "none.nc"], "no such file")):
         with pytest.raises(ns.NeurosimError, match=said):
             ns.write_report(bad, tmp_path / "r.html")
-    with pytest.raises(ns.NeurosimError, match="does not exist"):
+    with pytest.raises(ns.NeurosimError, match="there is no folder"):
         ns.write_report(runs, tmp_path / "no" / "r.html")
     assert not list(tmp_path.iterdir())
 

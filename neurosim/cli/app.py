@@ -1,0 +1,54 @@
+"""The command line as a whole: its commands, and how errors end it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from neurosim import __version__
+from neurosim.cli import data, demo, deploy, profiles, report, train
+from neurosim.errors import NeurosimError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]})
+app.command("demo")(demo.demo)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("deploy")(deploy.deploy)
+app.command("report")(report.report)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"neurosim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def neurosim(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+                                          help="Print the version.")) -> None:
+    """Train a spiking network once for a chip type, and know how every die of it will do."""
+
+
+def main() -> None:
+    """Run the command line: exit code 0 when it did what was asked, 2 and one sentence when the input is wrong."""
+    logging.basicConfig(stream=sys.stderr, format="neurosim: %(message)s", level=logging.WARNING)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except NeurosimError as error:
+        sys.exit(_say(str(error), 2))
+    except typer.TyperException as error:
+        sys.exit(_say(f"{error.format_message()} (see --help)" if error.format_message() else "see --help", 2))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(_say("stopped; what was done so far is kept where the command can go on", 130))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _say(text: str, code: int) -> int:
+    print(f"neurosim: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,105 @@
+"""`neurosim deploy`: a model on many dies of a chip type."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import typer
+
+from neurosim.cli.output import JSON, command_line, key_values, print_json
+from neurosim.errors import NeurosimError
+
+if TYPE_CHECKING:
+    from neurosim.deployment import Run
+    from neurosim.network import Network
+
+
+def deploy(
+    model: Path = typer.Argument(help="A model file that `neurosim train` or Network.save wrote."),
+    profile: str = typer.Option(..., help="Chip type: a name, or a .toml file."),
+    out: Path = typer.Option(..., "--out", "-o", help="The run file to write (netCDF); goes on if interrupted."),
+    dies: int = typer.Option(100, help="How many dies."),
+    seed: int = typer.Option(0, help="The production lot; die k of a seed is always the same die."),
+    mismatch: float = typer.Option(None, help="Every weight and bias times N(1, MISMATCH^2), as published."),
+    change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the profile, such as crossbar.levels=16."),
+    time: float = typer.Option(None, help="Seconds after programming, for chips that drift."),
+    programming: int = typer.Option(0, help="Which programming of the dies: other write noise on the same devices."),
+    inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
+                                           "default: the test samples of the model's task."),
+    threshold: float = typer.Option(None, help="Accuracy for the yield; default: 95 % of the network's own."),
+    keep_predictions: bool = typer.Option(False, help="Also store the class that each die gives each sample."),
+    precision: str = typer.Option("float32", help="float32 or float64."),
+    threads: int = typer.Option(None, help="Default: all cores."),
+    as_json: bool = JSON,
+) -> None:
+    """Run a model on many dies of a chip type and store what they did."""
+    from neurosim.deployment import deploy as run_dies
+    from neurosim.mapping import map_network
+    from neurosim.network import Network
+    from neurosim.profile import load_profile
+
+    network = Network.load(model)
+    chip = load_profile(profile)
+    if mismatch is not None:
+        chip = chip.with_mismatch(mismatch)
+    if change:
+        chip = chip.with_values(key_values(change, "--set"))
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise NeurosimError(f"threshold is {threshold:g}", where="--threshold", allowed="an accuracy from 0 to 1")
+    mapped = map_network(network, chip)
+    samples, labels, about = _samples(network, inputs)
+    found = run_dies(mapped, samples, labels, dies, seed, out=out, time=time, programming=programming,
+                     keep_predictions=keep_predictions, threads=threads, precision=precision,
+                     about={**about, "recipe": network.provenance.get("recipe"), "model": model.name,
+                            "command": command_line()})
+    if as_json:
+        print_json({"run": str(out), "model": str(model), **as_dict(found, threshold)})
+    else:
+        typer.echo(str(mapped))
+        typer.echo(str(found))
+        typer.echo(f"stored in {out}; see it with: neurosim report {out} --out report.html")
+
+
+def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
+    """A run's numbers for --json."""
+    return {
+        "profile": run.dataset.attrs["profile"], "dies": int(run.accuracy.size), "seed": int(run.dataset.attrs["seed"]),
+        "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
+        "threshold": run.default_threshold if threshold is None else threshold,
+        "summary": {statistic.name.split(" at ")[0]: {"value": statistic.value, "low": statistic.low,
+                                                      "high": statistic.high, "confidence": statistic.confidence}
+                    for statistic in run.summary(threshold)},
+    }
+
+
+def _samples(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    if path is not None:
+        return *_from_file(path), {"task": path.name}
+    provenance = network.provenance
+    if "task" not in provenance:
+        raise NeurosimError("the model does not say which task it was trained on", where="deploy",
+                            hint="give the samples with --inputs FILE.npz")
+    from neurosim.tasks import load_task
+
+    task = load_task(provenance["task"], **provenance.get("task_settings", {}))
+    if provenance.get("task_hash") not in (None, task.hash):
+        raise NeurosimError(f"the data of task {task.name} are not those that the model was trained with (SHA-256 "
+                            f"{task.hash[:12]} here, {provenance['task_hash'][:12]} then)", where="deploy",
+                            hint="give the samples with --inputs FILE.npz")
+    return task.test.inputs, task.test.labels, {"task": task.name, "data_source": task.citation}
+
+
+def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files") or not {"inputs", "labels"} <= set(file.files):
+                raise NeurosimError("has no arrays `inputs` and `labels`", where=str(path),
+                                    hint="write it with numpy.savez(path, inputs=..., labels=...)")
+            return file["inputs"], file["labels"]
+    except FileNotFoundError:
+        raise NeurosimError("there is no such file", where=str(path)) from None
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise NeurosimError(f"not an .npz file of arrays ({error})", where=str(path)) from None

@@ -1,0 +1,241 @@
+"""The command line: one object with --json, one sentence and exit code 2 for what is wrong, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import neurosim as ns
+from neurosim.cli import main
+
+BAD_PROFILE = """
+name = "bad one"
+family = "crossbra"
+[mismatch]
+weight = {value = 1, cv = -1}
+[limits]
+neurons = 0
+fan_in = 1.5
+tau_min = 0
+tau_maximum = 1
+[crossbar]
+g_min = 2e-6
+g_max = 1e-6
+rows = "many"
+columns = 3
+scale = "row"
+"""
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `neurosim ...`; gives exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neurosim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        found = capsys.readouterr()
+        return end.value.code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    net = ns.Network.sequential({"in": ns.Linear(rng.normal(size=(16, 6))), "h": ns.LIF(0.9),
+                                 "out": ns.Linear(rng.normal(size=(3, 16))), "last": ns.LIF(0.9)}, (6,), dt=1e-3)
+    net.save(tmp_path / "model.h5")
+    inputs = (rng.random((20, 8, 6)) < 0.3).astype(np.float32)
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=rng.integers(0, 3, 8))
+    return tmp_path / "model.h5"
+
+
+def test_profiles(call, tmp_path):
+    code, out, _ = call("profiles", "list", "--json")
+    assert code == 0
+    assert [entry["name"] for entry in json.loads(out)["profiles"]] == [
+        "dynap_se2", "ideal", "mismatch", "pcm_hermes", "reram_neurram"]
+    assert "reram_neurram" in call("profiles")[1]
+    code, out, _ = call("profiles", "show", "pcm_hermes")
+    assert code == 0
+    assert "crossbar.g_max" in out
+    assert "Khaddam-Aljameh" in out
+    assert json.loads(call("profiles", "show", "pcm_hermes", "--json")[1])["crossbar"]["g_max"]["value"] == 10.35e-6
+    bad = tmp_path / "bad.toml"
+    bad.write_text(BAD_PROFILE)
+    code, out, err = call("profiles", "check", bad)
+    assert (code, out) == (2, "")
+    assert err.count("\n  ") >= 10
+    code, out, _ = call("profiles", "check", bad, "--json")
+    assert code == 2
+    assert len(json.loads(out)["faults"]) >= 11
+    good = tmp_path / "good.toml"
+    good.write_text('name = "good"\nfamily = "abstract"\n[mismatch]\nweight = {value = 1, cv = 0.1}\n')
+    assert call("profiles", "check", good)[:2] == (0, f"{good}: 1 values, no fault\n")
+
+
+def test_data(call):
+    code, out, _ = call("data", "list", "--json")
+    assert code == 0
+    assert {entry["name"] for entry in json.loads(out)["tasks"]} >= {"digits", "ecg"}
+    code, out, _ = call("data", "fetch", "digits", "--json")
+    assert code == 0
+    assert Path(json.loads(out)["path"]).is_file()
+    code, _, err = call("data", "fetch", "digit")
+    assert code == 2
+    assert "did you mean 'digits'" in err
+
+
+def test_deploy_and_report(call, model, tmp_path):
+    run = tmp_path / "run.nc"
+    arguments = ("deploy", model, "--inputs", tmp_path / "data.npz", "--profile", "pcm_hermes", "--dies", 7, "--seed",
+                 3, "--out", run, "--time", 3600, "--keep-predictions")
+    code, out, err = call(*arguments, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["dies"] == 7
+    with xr.open_dataset(run) as data:
+        assert data["prediction"].shape == (7, 8)
+        assert found["summary"]["mean"]["value"] == pytest.approx(float(data["accuracy"].mean()))
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert "in/weight" in out
+    assert "5th percentile" in out
+    code, out, err = call("report", run, "--out", tmp_path / "r.html", "--json")
+    assert code == 0, err
+    assert json.loads(out)["runs"][0]["dies"] == 7
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert call("report", run, run, "--out", tmp_path / "r.html")[0] == 0
+
+
+def test_deploy_changes_the_profile(call, model, tmp_path):
+    spread = []
+    for i, options in enumerate((["--mismatch", 0], ["--mismatch", 0.5], ["--set", "mismatch.weight.cv=0.5"])):
+        out = tmp_path / f"run{i}.nc"
+        code, _, err = call("deploy", model, "--inputs", tmp_path / "data.npz", "--profile", "mismatch", "--dies", 9,
+                               *options, "--out", out, "--json")
+        assert code == 0, err
+        spread.append(ns.load_run(out).spikes.std("die").values.sum())
+    assert spread[0] == 0
+    assert min(spread[1:]) > 0
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Every way to be wrong: what is typed, and a part of what is said."""
+    model, data, out = folder / "model.h5", folder / "data.npz", folder / "out.nc"
+    (folder / "text.h5").write_text("this is text\n")
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = 1
+    (folder / "bad.toml").write_text(BAD_PROFILE)
+    arrays = dict(np.load(data))
+    np.savez(folder / "short.npz", inputs=arrays["inputs"], labels=arrays["labels"][:-1])
+    np.savez(folder / "nan.npz", inputs=np.full_like(arrays["inputs"], np.nan), labels=arrays["labels"])
+    np.savez(folder / "names.npz", x=arrays["inputs"])
+
+    def deploy(m=model, d=data, *more, profile="mismatch"):
+        return ["deploy", m, "--profile", profile, "--out", out, *(["--inputs", d] if d else []), *more]
+
+    return {
+        "missing model": (deploy(folder / "none.h5"), "none.h5"),
+        "text as model": (deploy(folder / "text.h5"), "text.h5"),
+        "other hdf5": (deploy(folder / "other.h5"), "other.h5"),
+        "missing data": (deploy(model, folder / "none.npz"), "none.npz: there is no such file"),
+        "text as data": (deploy(model, folder / "text.h5"), "not an .npz file"),
+        "other arrays": (deploy(model, folder / "names.npz"), "no arrays `inputs` and `labels`"),
+        "no task": (deploy(model, None), "does not say which task"),
+        "labels of another length": (deploy(model, folder / "short.npz"), "labels have shape [7]"),
+        "nan": (deploy(model, folder / "nan.npz"), "NaN"),
+        "zero dies": (deploy(model, data, "--dies", 0), "0 dies asked for"),
+        "minus dies": (deploy(model, data, "--dies", -1), "-1 dies asked for"),
+        "half a die": (deploy(model, data, "--dies", 0.5), "'--dies'"),
+        "bad profile": (deploy(profile=folder / "bad.toml"), "faults in this profile"),
+        "unknown profile": (deploy(profile="mismatched"), "did you mean 'mismatch'"),
+        "negative mismatch": (deploy(model, data, "--mismatch", -0.1), "mismatch.weight.cv"),
+        "no value": (deploy(model, data, "--set", "crossbar"), "KEY=VALUE"),
+        "threshold": (deploy(model, data, "--threshold", 90), "allowed: an accuracy from 0 to 1"),
+        "time": (deploy(model, data, "--time", 5), "does not drift"),
+        "folder": ([*deploy(), "--out", folder / "no" / "run.nc"], "does not exist"),
+        "no run": (["report", folder / "none.nc", "--out", folder / "r.html"], "no such file"),
+        "text as run": (["report", folder / "text.h5", "--out", folder / "r.html"], "not a netCDF or HDF5 file"),
+        "model as run": (["report", model, "--out", folder / "r.html"], "not a neurosim run"),
+        "no task of this name": (["train", "digts", "--out", folder / "m.h5"], "did you mean 'digits'"),
+        "no recipe of this name": (["train", "digits", "--recipe", "noise", "--out", folder / "m.h5"], "noise"),
+        "no epochs": (["train", "digits", "--epochs", 0, "--out", folder / "m.h5"], "epochs"),
+        "no setting": (["train", "digits", "--setting", "etta=1", "--out", folder / "m.h5"], "etta"),
+        "no size": (["train", "digits", "--size", "hiden=1", "--out", folder / "m.h5"], "hiden"),
+        "too large for the chip": (["train", "digits", "--size", "hidden=1100", "--profile", "dynap_se2", "--out",
+                                    folder / "m.h5"], "neurons"),
+        "no command": (["deplyo"], "No such command"),
+        "no option": (deploy(model, data, "--dyes", 3), "No such option"),
+    }
+
+
+def test_bad_input_is_said_once_and_leaves_nothing(call, model, tmp_path):
+    cases = bad_inputs(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for name, (arguments, said) in cases.items():
+        code, out, err = call(*arguments)
+        assert code == 2, (name, code, err)
+        assert out == "", name
+        assert err.startswith("neurosim: "), name
+        assert said in err, (name, err)
+        assert "Traceback" not in err, name
+        assert sorted(tmp_path.iterdir()) == before, name
+
+
+def test_train_and_deploy_its_task(call, tmp_path):
+    model = tmp_path / "digits.h5"
+    arguments = ("train", "digits", "--recipe", "forward_noise", "--setting", "eta=0.2", "--epochs", 1, "--size",
+                 "hidden=20", "--task-option", "steps=8", "--profile", "dynap_se2", "--out", model, "--json")
+    code, out, err = call(*arguments)
+    assert code == 0, err
+    found = json.loads(out)
+    assert 0.1 < found["test_accuracy"] <= 1
+    network = ns.Network.load(model)
+    assert network.provenance["task"] == "digits"
+    assert network.provenance["settings"]["eta"] == 0.2
+    first = model.read_bytes()
+    call(*arguments)
+    assert model.read_bytes() == first, "the same command gives the same bytes"
+    code, out, err = call("deploy", model, "--profile", "dynap_se2", "--dies", 5, "--out", tmp_path / "r.nc", "--json")
+    assert code == 0, err
+    assert json.loads(out)["samples"] == 500
+    assert json.loads(out)["ideal_accuracy"] == pytest.approx(found["test_accuracy"])
+
+
+@pytest.mark.slow
+def test_demo_shows_that_noise_training_keeps_more(call, tmp_path):
+    code, out, err = call("demo", "--out", tmp_path / "demo", "--dies", 40, "--json")
+    assert code == 0, err
+    runs = json.loads(out)["runs"]
+    assert len(runs) == 4
+    for chip in ("pcm_hermes", "dynap_se2"):
+        plain, noisy = (runs[f"{recipe}, {chip}"]["summary"] for recipe in ("standard", "forward_noise"))
+        assert noisy["mean"]["value"] > plain["mean"]["value"], chip
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+
+
+def test_the_command_imports_no_torch_unless_it_trains(model, tmp_path):
+    code = ("import sys; sys.argv = ['neurosim', *sys.argv[1:]]\n"
+            "from neurosim.cli import main\n"
+            "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+            "sys.exit('torch' in sys.modules)")
+    subprocess.run([sys.executable, "-c", code, "deploy", str(model), "--inputs", str(tmp_path / "data.npz"),
+                    "--profile", "ideal", "--dies", "2", "--out", str(tmp_path / "x.nc")], check=True)
+
+
+def test_help_and_version(call):
+    assert call("--version")[:2] == (0, f"neurosim {ns.__version__}\n")
+    for command in ([], ["demo"], ["profiles"], ["data"], ["train"], ["deploy"], ["report"]):
+        code, out, _ = call(*command, "--help")
+        assert code == 0
+        assert "Usage" in out
