@@ -1,4 +1,4 @@
-"""What a random number belongs to: seed, layer and effect (the key), die and programming (the counter)."""
+"""What a random number belongs to: seed, layer and effect (the key), die, programming, pulse or read (counter)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class Effect(IntEnum):
     MISMATCH = 1
     PROGRAMMING = 2
     DRIFT = 3
+    STUCK = 4
+    READ = 5
+    PULSE = 6
+    VERIFY = 7
+    RELAXATION = 8
 
 
 def _checked(what: str, value: int, bits: int) -> int:
@@ -55,9 +60,14 @@ class DieKey:
     @property
     def key(self) -> tuple[int, int]:
         """The Philox key of this (seed, array, effect): itself a Philox output, so that keys do not overlap."""
-        words = philox4x32(np.uint64(self.array), np.uint64(int(self.effect)), np.uint64(0), np.uint64(0),
+        words = philox4x32(np.uint64(self.array), np.uint64(int(self.effect)), np.uint64(self._further), np.uint64(0),
                            np.uint64(self.seed & _U32), np.uint64(self.seed >> 32))
         return int(words[0]), int(words[1])
+
+    @property
+    def _further(self) -> int:
+        """What the counter has no room for."""
+        return 0
 
     @property
     def counter(self) -> tuple[int, int, int]:
@@ -78,3 +88,45 @@ class ProgramKey(DieKey):
     @property
     def counter(self) -> tuple[int, int, int]:
         return self.die, self.programming, 0
+
+
+@dataclass(frozen=True)
+class PulseKey(ProgramKey):
+    """A quantity that is drawn with each pulse of write and verify. `pulse` counts them within a programming."""
+
+    pulse: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "pulse", _checked("pulse", self.pulse, 32))
+
+    @property
+    def counter(self) -> tuple[int, int, int]:
+        return self.die, self.programming, self.pulse
+
+
+@dataclass(frozen=True)
+class ReadKey(ProgramKey):
+    """A quantity that is drawn with each read: white read noise. `sample` is the input's place in the data, `time` the
+    step within it, so that a read is the same whatever else is run beside it.
+
+    >>> from neurosim.streams import Effect, ReadKey, normal
+    >>> normal(ReadKey(7, 417, 0, Effect.READ, sample=3, time=20), 2).round(4)
+    array([ 0.1761, -0.5567], dtype=float32)
+    """
+
+    sample: int = 0
+    time: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("sample", "time"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), 32))
+
+    @property
+    def _further(self) -> int:
+        return self.programming
+
+    @property
+    def counter(self) -> tuple[int, int, int]:
+        return self.die, self.sample, self.time

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neurosim.errors import NeurosimError
-from neurosim.streams import DieKey, Effect, ProgramKey, normal, uniform
+from neurosim.streams import DieKey, Effect, ProgramKey, PulseKey, ReadKey, normal, uniform
 from neurosim.streams.draws import _box_muller
 from neurosim.streams.philox import fill_words, philox4x32
 
@@ -133,6 +133,10 @@ def test_streams_are_distinct():
         keys += [ProgramKey(**{**base, name: value}) for value in values]
     # words that are exchanged between places: a weak key schedule gives these the same stream
     keys += [ProgramKey(2, 1, 1, Effect.PROGRAMMING, 0), ProgramKey(1, 2, 1, Effect.MISMATCH, 0)]
+    keys += [PulseKey(**base, pulse=2)]
+    keys += [ReadKey(**{**base, "effect": Effect.READ, **change}) for change in (
+        {}, {"sample": 1}, {"sample": 2**31}, {"time": 1}, {"time": 2**31}, {"sample": 1, "time": 2},
+        {"die": 0, "sample": 1}, {"programming": 0}, {"programming": 2})]
     n = 100_000
     x = np.stack([normal(key, n) for key in keys])
     correlation = np.corrcoef(x) - np.eye(len(keys))
@@ -166,6 +170,9 @@ def test_uniform_is_uniform_in_the_open_interval():
 def test_keys_out_of_range_are_refused(name, value):
     with pytest.raises(NeurosimError, match=f"{name} is "):
         ProgramKey(**{"seed": 0, "die": 0, "array": 0, "effect": Effect.MISMATCH, name: value})
+    for key, own in ((PulseKey, "pulse"), (ReadKey, "sample"), (ReadKey, "time")):
+        with pytest.raises(NeurosimError, match=f"{own} is -1"):
+            key(0, 0, 0, Effect.READ, **{own: -1})
 
 
 def test_known_numbers():
