@@ -11,28 +11,40 @@ from typing import TYPE_CHECKING
 _WHERE = {
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
+    **dict.fromkeys(("Attack", "attack", "robust_distance"), "neurosim.training.attacks"),
+    **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
+    "Objective": "neurosim.training.objective",
     "RECIPES": "neurosim.training.recipes",
     **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
     **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
 }
 __all__ = [
+    "Attack",
     "DEFAULTS",
     "Defaults",
     "LSNN",
+    "Objective",
     "RECIPES",
     "SpikingMLP",
     "Trained",
+    "Within",
     "as_network",
+    "attack",
     "build",
+    "moved",
+    "robust_distance",
     "spiking_mlp",
     "to_network",
     "train",
 ]
 
 if TYPE_CHECKING:
+    from neurosim.training.attacks import Attack, attack, robust_distance
     from neurosim.training.defaults import DEFAULTS, Defaults, build
+    from neurosim.training.deviations import Within, moved
     from neurosim.training.export import as_network, to_network
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
+    from neurosim.training.objective import Objective
     from neurosim.training.recipes import RECIPES
     from neurosim.training.trainer import Trained, train
 

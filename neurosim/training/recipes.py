@@ -15,40 +15,18 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 
-from neurosim.errors import NeurosimError
+from neurosim.training.objective import Objective
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Settings = Mapping[str, float | str]
 Recipe = Callable[[nn.Module, Batch, Settings, torch.Generator], torch.Tensor]
 
-TARGET_RATE = 0.01  # spikes per step
-
-
-def output_of(result: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What the class is read from, of what a model returns: all of it, or the first of several."""
-    return result[0] if isinstance(result, tuple) else result
-
-
-def logits_of(output: torch.Tensor, readout: str) -> torch.Tensor:
-    """`[time, batch, class]` as `[batch, class]`."""
-    return output.sum(dim=0) if readout == "sum" else output.mean(dim=0)
-
 
 def task_loss(model: nn.Module, parameters: Mapping[str, torch.Tensor], batch: Batch, settings: Settings
               ) -> torch.Tensor:
     """The task's loss of one batch with `parameters` in the place of the model's own."""
-    inputs, labels = batch
-    result = functional_call(model, dict(parameters), (inputs,))
-    loss = cross_entropy(logits_of(output_of(result), settings["readout"]), labels)
-    if settings["rate_penalty"]:
-        if not isinstance(result, tuple):
-            raise NeurosimError("the model returns its output only", where="rate_penalty", allowed="(output, spikes)",
-                                hint="return the spikes of the hidden neurons, [time, batch, neuron], as well")
-        loss = loss + settings["rate_penalty"] * (result[1].mean(dim=0) - TARGET_RATE).square().sum()
-    return loss
+    return Objective(model, *batch, settings["readout"], settings["rate_penalty"]).loss(parameters)
 
 
 def standard(model: nn.Module, batch: Batch, settings: Settings, generator: torch.Generator) -> torch.Tensor:

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from neurosim.errors import NeurosimError, did_you_mean
-from neurosim.training.recipes import COMMON, RECIPES, Recipe, logits_of, output_of
+from neurosim.training.objective import logits_of, output_of
+from neurosim.training.recipes import COMMON, RECIPES, Recipe
 
 Progress = Callable[[int, int, dict[str, float]], None]
 Schedule = float | Sequence[tuple[int, float]]

@@ -1,0 +1,114 @@
+"""What is to be learnt on one batch, as functions of a dictionary of parameters: logits, and the task's loss.
+
+``L_nat = cross-entropy(logits, labels) + rate_penalty * sum over batch and neurons of (rate - 0.01)^2``
+
+with logits read out of the model's output, and rate the spikes per step of a hidden neuron. Recipes are built on these
+two functions and know no module; the module itself is called through `torch.func.functional_call` and never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _NormBase
+
+from neurosim.errors import NeurosimError
+from neurosim.training.deviations import Parameters, Reach, relative
+
+TARGET_RATE = 0.01  # spikes per step: 10 Hz at 1 ms
+READOUTS = ("sum", "mean")
+#: how the logits [batch, class] are read out of the model's output: over time, or by a function of it
+Readout = str | Callable[[torch.Tensor], torch.Tensor]
+
+
+def output_of(result: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What the class is read from, of what a model returns: all of it, or the first of several."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def logits_of(output: torch.Tensor, readout: Readout) -> torch.Tensor:
+    """`[time, batch, class]` as `[batch, class]`."""
+    if callable(readout):
+        return readout(output)
+    return output.sum(dim=0) if readout == "sum" else output.mean(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """One batch for one module.
+
+    Parameters
+    ----------
+    model:
+        Any module: `forward(inputs)` returns output, or `(output, spikes)` with spikes `[time, batch, neuron]`.
+    inputs, labels:
+        `[time, batch, *shape]`, or whatever the module takes, and `[batch]`.
+    readout:
+        "sum" or "mean" over time, or a function of the module's output.
+    rate_penalty:
+        Needs a module that returns its spikes.
+    untouched:
+        Patterns of parameters that are neither attacked nor perturbed, such as "*bn*": what is digital on the chip.
+    average, teacher:
+        For recipes that compare with a steadier network: a running average of the parameters, and another module.
+
+    The batch statistics that normalisation layers keep are updated by the task's loss alone, never by an attack.
+    """
+
+    model: nn.Module
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    readout: Readout = "sum"
+    rate_penalty: float = 0.0
+    untouched: tuple[str, ...] = ()
+    average: Parameters | None = None
+    teacher: nn.Module | None = None
+    parameters: dict[str, torch.Tensor] = field(init=False)
+    reach: Reach = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        if not found:
+            raise NeurosimError("the model has no parameter to train", where="training")
+        object.__setattr__(self, "parameters", found)
+        object.__setattr__(self, "reach", {name: relative for name in found
+                                           if not any(fnmatchcase(name, pattern) for pattern in self.untouched)})
+
+    def logits(self, parameters: Parameters) -> torch.Tensor:
+        """Logits `[batch, class]` with `parameters` in the place of the model's own."""
+        kept = {f"{place}.{name}" if place else name: value.clone()
+                for place, module in self.model.named_modules() if isinstance(module, _NormBase)
+                for name, value in module.named_buffers(recurse=False)} if self.model.training else {}
+        return logits_of(output_of(functional_call(self.model, {**parameters, **kept}, (self.inputs,))), self.readout)
+
+    def loss_and_logits(self, parameters: Parameters, mask: torch.Tensor | None = None
+                        ) -> tuple[torch.Tensor, torch.Tensor]:
+        """L_nat and the logits it is of; mask `[batch, neuron]` times the hidden spikes, for models that take one."""
+        options: Mapping[str, torch.Tensor] = {} if mask is None else {"mask": mask}
+        result = functional_call(self.model, dict(parameters), (self.inputs,), options)
+        logits = logits_of(output_of(result), self.readout)
+        loss = cross_entropy(logits, self.labels)
+        if self.rate_penalty:
+            if not isinstance(result, tuple):
+                raise NeurosimError("the model returns its output only", where="rate_penalty",
+                                    allowed="(output, spikes)",
+                                    hint="return the spikes of the hidden neurons, [time, batch, neuron], as well")
+            loss = loss + self.rate_penalty * (result[1].mean(dim=0) - TARGET_RATE).square().sum()
+        return loss, logits
+
+    def loss(self, parameters: Parameters) -> torch.Tensor:
+        """L_nat."""
+        return self.loss_and_logits(parameters)[0]
+
+    def teacher_logits(self) -> torch.Tensor:
+        """Logits of the teacher for this batch, without gradient."""
+        if self.teacher is None:
+            raise NeurosimError("there is no teacher", where="training", hint="give train(teacher=...)")
+        with torch.no_grad():
+            return logits_of(output_of(self.teacher(self.inputs)), self.readout)
