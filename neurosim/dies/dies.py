@@ -57,8 +57,7 @@ class Dies:
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):
-                plus, minus = self._pairs(die, array)
-                value = array.scale * (plus - minus)
+                value = array.weight(array.planes(self._devices(die, array)))
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
                 value = decay_with_factor(array.nominal, factor) if array.role.startswith("tau") else (
@@ -70,20 +69,23 @@ class Dies:
             found.setdefault(array.layer, {})[array.parameter] = value
         return found
 
-    def conductances(self, die: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Positive and negative device of every weight of an array `layer/parameter`, in siemens, float32."""
-        pairs = {a.name: a for a in self.mapped.arrays if isinstance(a, DeviceArray)}
-        if name not in pairs:
-            raise NeurosimError(f"no array of conductances {name!r}", where="dies", allowed=", ".join(pairs) or "none")
-        return self._pairs(die, pairs[name])
+    def conductances(self, die: int, name: str) -> np.ndarray:
+        """The devices of every weight of an array `layer/parameter`, siemens, float32 `[plane, *weight]`.
+
+        `MappedNetwork.arrays` holds the array, which says what the planes are worth.
+        """
+        found = {a.name: a for a in self.mapped.arrays if isinstance(a, DeviceArray)}
+        if name not in found:
+            raise NeurosimError(f"no array of conductances {name!r}", where="dies", allowed=", ".join(found) or "none")
+        return found[name].planes(self._devices(die, found[name]))
 
     def _normal(self, die: int, array: SpreadArray, effect: Effect) -> np.ndarray:
         return normal(DieKey(self.seed, die, array.index, effect), array.nominal.size).reshape(array.nominal.shape)
 
-    def _pairs(self, die: int, array: DeviceArray) -> tuple[np.ndarray, np.ndarray]:
-        """First the positive devices of an array, then the negative ones, draw their numbers."""
+    def _devices(self, die: int, array: DeviceArray) -> np.ndarray:
+        """Conductances of all devices of an array, in the order of its `targets`."""
         crossbar = self.mapped.profile.crossbar
-        g = np.concatenate([array.plus.reshape(-1), array.minus.reshape(-1)])
+        g = array.targets
         if array.spread is not None:
             g = g * spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), g.size))
         target = g
@@ -95,8 +97,7 @@ class Dies:
             nu = drift_exponent(evaluate(drift.exponent_mean, target), evaluate(drift.exponent_sd, target),
                                 self._program(die, array, Effect.DRIFT, g.size))
             g = drifted(g, nu, self.time, drift.t0.value)
-        plus, minus = g.reshape(2, *array.plus.shape)
-        return plus, minus
+        return g
 
     def _program(self, die: int, array: DeviceArray, effect: Effect, size: int) -> np.ndarray:
         return normal(ProgramKey(self.seed, die, array.index, effect, self.programming), size)

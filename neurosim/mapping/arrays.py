@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurosim.mapping.cells import Placed, place
+from neurosim.mapping.tiles import Tiling, tiling
 from neurosim.profile import Crossbar, Quantity
 
 
@@ -46,21 +48,26 @@ class SpreadArray:
 
 @dataclass(frozen=True, eq=False)
 class DeviceArray:
-    """A weight matrix as pairs of conductances on crossbar tiles.
+    """A weight matrix as conductances on crossbar tiles, ``w = scale (sum_k c_k g_k) + offset`` over its planes k.
 
-    plus, minus: nominal conductances in siemens, float32, in the shape of the weight `[out, ...in]`.
-    scale: weight per siemens, float32, broadcastable to the weight: ``w = scale (plus - minus)``.
-    tiles_in, tiles_out: how many tiles share the inputs and the outputs.
+    own: nominal conductances in siemens, float32 `[plane, out, ...in]`: the devices that a weight has for itself.
+    reference: those of reference columns, float32 `[plane, tile of outputs, ...in]`, one for all outputs of a tile; no
+    planes where the cells have none. coefficients: c_k, float32, of own planes and then of reference planes.
+    scale: weight per siemens, and offset (digital; None where there is none): float32, broadcastable to the weight.
+    tiling: where the planes lie. kind: of the cells, as in the profile. What `dies` draws for the devices is a vector
+    in the order of `targets`.
     """
 
     index: int
     layer: str
     parameter: str
-    plus: np.ndarray
-    minus: np.ndarray
+    own: np.ndarray
+    reference: np.ndarray
+    coefficients: np.ndarray
     scale: np.ndarray
-    tiles_in: int
-    tiles_out: int
+    offset: np.ndarray | None
+    tiling: Tiling
+    kind: str
     spread: Quantity | None
     error: float
     role: str = "weight"
@@ -70,21 +77,45 @@ class DeviceArray:
         return f"{self.layer}/{self.parameter}"
 
     @property
-    def kind(self) -> str:
-        return "pairs"
+    def targets(self) -> np.ndarray:
+        """Nominal conductances of all devices, float32 `[devices]`: own planes, then reference planes."""
+        return np.concatenate([self.own.reshape(-1), self.reference.reshape(-1)])
+
+    def planes(self, devices: np.ndarray) -> np.ndarray:
+        """Values of all devices (conductances, variances) as `[plane, out, ...in]`; references stand for each output.
+
+        A view where there are no references.
+        """
+        own = devices[:self.own.size].reshape(self.own.shape)
+        if not self.reference.size:
+            return own
+        shared = devices[self.own.size:].reshape(self.reference.shape)
+        return np.concatenate([own, np.repeat(shared, self.tiling.tile_outputs, axis=1)[:, :self.own.shape[1]]])
+
+    def weight(self, planes: np.ndarray) -> np.ndarray:
+        """The weight that conductances `[plane, out, ...in]` stand for."""
+        total = planes[0] * self.coefficients[0]
+        for coefficient, plane in zip(self.coefficients[1:], planes[1:], strict=True):
+            total += coefficient * plane
+        total *= self.scale
+        return total if self.offset is None else total + self.offset
 
     @property
     def nominal(self) -> np.ndarray:
         """The weight that the nominal conductances stand for."""
-        return self.scale * (self.plus - self.minus)
+        return self.weight(self.planes(self.targets))
 
     @property
     def devices(self) -> int:
-        return 2 * self.plus.size
+        return self.own.size + self.reference.size
+
+    @property
+    def tiles_out(self) -> int:
+        return self.tiling.tiles_out
 
     @property
     def tiles(self) -> int:
-        return self.tiles_in * self.tiles_out
+        return self.tiling.tiles_in * self.tiling.tiles_out
 
 
 def quantised(values: np.ndarray, largest: np.ndarray | float, levels: int | None) -> np.ndarray:
@@ -105,35 +136,44 @@ def relative_error(made: np.ndarray, wanted: np.ndarray) -> float:
     return math.sqrt(float(np.mean(np.square(made - wanted, dtype=np.float64))) / power) if power else 0.0
 
 
-def conductance_pairs(index: int, layer: str, parameter: str, weight: np.ndarray, crossbar: Crossbar,
-                      spread: Quantity | None) -> DeviceArray:
-    """A weight `[out, ...in]` as one-sided pairs: the device of its sign carries it, the other stands at g_min.
-
-    ``g = g_min + |w| / w_max (g_max - g_min)``, with w_max the largest magnitude of what shares a scale: a tile, or a
-    column (an output) of a tile. A weight takes two device columns; tiles split inputs and outputs, nothing is dropped.
-    """
+def on_crossbar(index: int, layer: str, parameter: str, weight: np.ndarray, crossbar: Crossbar,
+                spread: Quantity | None) -> DeviceArray:
+    """A weight `[out, ...in]` on the cells of a crossbar (`mapping.cells`); what shares a scale is a tile, or an output
+    of a tile. Tiles split inputs and outputs, nothing is dropped."""
     matrix = np.asarray(weight, np.float64).reshape(weight.shape[0], -1)
-    rows, outputs = int(crossbar.rows.value), int(crossbar.columns.value) // 2
-    largest = np.empty_like(matrix)
-    for o in range(0, matrix.shape[0], outputs):
-        for i in range(0, matrix.shape[1], rows):
-            tile = np.abs(matrix[o:o + outputs, i:i + rows])
-            largest[o:o + outputs, i:i + rows] = tile.max() if crossbar.scale == "tile" else tile.max(1, keepdims=True)
-    low, high = crossbar.g_min.value, crossbar.g_max.value
-    levels = int(crossbar.levels.value) if crossbar.levels else None
-    made = quantised(matrix, largest, levels)
-    share = np.abs(made) / np.where(largest > 0, largest, 1.0) * (high - low)
-    plus, minus = (low + np.where(matrix * sign > 0, share, 0.0) for sign in (1, -1))
-    scale = largest / (high - low)
-    if (largest == largest[:, :1]).all():
-        scale = scale[:, :1]
-    shape = (scale.shape[0],) + (1,) * (weight.ndim - 1) if scale.shape[1] == 1 else weight.shape
+    cut = tiling(*matrix.shape, crossbar)
+    low, high = np.empty_like(matrix), np.empty_like(matrix)
+    for part in cut.parts():
+        axis = None if crossbar.scale == "tile" else 1
+        low[part], high[part] = (extreme(matrix[part], axis=axis, keepdims=True) for extreme in (np.min, np.max))
+    placed = place(matrix, low, high, crossbar)
+    shared = np.broadcast_to(placed.reference[:, None, None], (placed.reference.size, cut.tiles_out, matrix.shape[1]))
     return DeviceArray(
-        index, layer, parameter, _frozen(plus, weight.shape), _frozen(minus, weight.shape), _frozen(scale, shape),
-        math.ceil(matrix.shape[1] / rows), math.ceil(matrix.shape[0] / outputs), spread, relative_error(made, matrix))
+        index, layer, parameter,
+        own=_frozen(placed.own, (len(placed.own), *weight.shape)),
+        reference=_frozen(shared, (*shared.shape[:2], *weight.shape[1:])),
+        coefficients=_frozen(placed.coefficients, placed.coefficients.shape),
+        scale=_by_output(placed.scale, weight.shape),
+        offset=None if placed.offset is None else _by_output(placed.offset, weight.shape),
+        tiling=cut, kind=crossbar.cells.kind, spread=spread, error=relative_error(_exact(placed), matrix))
+
+
+def _exact(placed: Placed) -> np.ndarray:
+    """The weight behind nominal conductances before they are rounded to float32."""
+    g = np.concatenate([placed.own, np.broadcast_to(placed.reference[:, None, None],
+                                                    (placed.reference.size, *placed.own.shape[1:]))])
+    made = placed.scale * np.einsum("k,koi->oi", placed.coefficients, g)
+    return made if placed.offset is None else made + placed.offset
+
+
+def _by_output(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of each weight, one per output where all its inputs have the same."""
+    if (values == values[:, :1]).all():
+        values, shape = values[:, :1], (shape[0],) + (1,) * (len(shape) - 1)
+    return _frozen(values, shape)
 
 
 def _frozen(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    out = np.ascontiguousarray(values, np.float32).reshape(shape)
+    out = np.array(values, np.float32).reshape(shape)
     out.flags.writeable = False
     return out

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from neurosim.errors import NeurosimError
-from neurosim.mapping.arrays import DeviceArray, SpreadArray, conductance_pairs, quantised, relative_error
+from neurosim.mapping.arrays import DeviceArray, SpreadArray, on_crossbar, quantised, relative_error
 from neurosim.mapping.limits import refuse_what_does_not_fit
 from neurosim.mapping.wiring import fan_out
 from neurosim.network import Network, Population
@@ -79,12 +79,12 @@ class MappedNetwork:
 
     def __str__(self) -> str:
         lines = [f"{len(self.arrays)} device arrays, {self.devices} devices on {self.profile.name}",
-                 f"  {'array':24} {'shape':>16} {'as':>7} {'devices':>9} {'tiles':>5}  {'weight / siemens':>19}  "
+                 f"  {'array':24} {'shape':>16} {'as':>9} {'devices':>9} {'tiles':>5}  {'weight / siemens':>19}  "
                  f"{'error':>8}  spread"]
         for row in self.table():
             scale = row.get("weight_per_siemens")
             lines.append(
-                f"  {row['array']:24} {'x'.join(map(str, row['shape'])) or '1':>16} {row['kind']:>7} "
+                f"  {row['array']:24} {'x'.join(map(str, row['shape'])) or '1':>16} {row['kind']:>9} "
                 f"{row['devices']:>9} {row['tiles'] or '':>5}  "
                 f"{'{:.3g} .. {:.3g}'.format(*scale) if scale else '':>19}  {row['quantisation_error']:>8.2%}  "
                 f"{row['spread'] or 'none'}")
@@ -133,7 +133,7 @@ def _arrays(network: Network, profile: Profile) -> Iterator[AnyArray]:
             if not np.isfinite(np.asarray(value, np.float32)).all():
                 raise NeurosimError(f"{name} does not fit into float32", where=f"layer {node.name}")
             if role == "weight" and profile.crossbar is not None:
-                yield conductance_pairs(index, node.name, name, value, profile.crossbar, spread)
+                yield on_crossbar(index, node.name, name, value, profile.crossbar, spread)
             else:
                 levels = profile.synapse.levels if role == "weight" else None
                 made = quantised(value, np.abs(value).max(), int(levels.value)) if levels else value

@@ -5,10 +5,11 @@ Knows no network and draws nothing: `mapping` puts a network on a profile, `dies
 
 from neurosim.profile.load import check_profile, load_profile, profile_names, profile_path
 from neurosim.profile.quantity import Curve, Piece, Quantity
-from neurosim.profile.schema import Crossbar, Drift, Limits, Mismatch, Profile, Programming, Synapse
+from neurosim.profile.schema import Limits, Mismatch, Profile, Synapse
+from neurosim.profile.schema_crossbar import Cells, Crossbar, Drift, Programming
 from neurosim.profile.table import Row, profile_rows
 
 __all__ = [
-    "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row", "Synapse",
-    "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
+    "Cells", "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row",
+    "Synapse", "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
 ]

@@ -12,14 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from neurosim.profile.quantity import AnyCurve, Entry, Quantity, quantity, refuse
+from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
+from neurosim.profile.schema_crossbar import Count, Crossbar, Levels, Seconds
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)
 PositiveFactor = quantity("a mean factor above 0", lambda v: v > 0, spread=True, positive=True)
-Count = quantity("a whole number, 1 or more", lambda v: v >= 1 and v == int(v))
-Levels = quantity("a whole number of levels, 2 or more", lambda v: v >= 2 and v == int(v))
-Conductance = quantity("siemens, 0 to 1 (25 uS is 25e-6)", lambda v: 0 <= v <= 1)
-Seconds = quantity("seconds, 1e-9 to 1e9 (20 ms is 0.02)", lambda v: 1e-9 <= v <= 1e9)
 LayerName = Literal["Linear", "Conv2d", "AvgPool2d", "MaxPool2d", "Flatten", "ReLU", "Sum", "LIF", "CubaLIF",
                     "AdaptiveLIF", "LeakyIntegrator"]
 
@@ -57,48 +54,6 @@ class Synapse(Entry):
     """Weights of a chip without conductance pairs."""
 
     levels: Levels | None = Field(None, description="weight magnitudes from 0 to the largest of the array")
-
-
-class Programming(Entry):
-    """Write noise; lifetime: program."""
-
-    sigma: AnyCurve = Field(description="S, standard deviation of a written conductance")
-
-
-class Drift(Entry):
-    """``g(t) = g(t0) (t / t0)^(-nu)``, one exponent nu per device and programming; a trajectory."""
-
-    t0: Seconds = Field(description="s after programming at which sigma holds")
-    exponent_mean: AnyCurve = Field(description="mean of nu")
-    exponent_sd: AnyCurve = Field(description="standard deviation of nu over devices")
-
-
-class Crossbar(Entry):
-    """A memristor crossbar with one-sided differential pairs: one device of a pair stands at g_min."""
-
-    g_min: Conductance = Field(description="S, lowest conductance")
-    g_max: Conductance = Field(description="S, highest conductance")
-    rows: Count = Field(description="inputs of a tile")
-    columns: Count = Field(description="device columns of a tile; a weight takes two")
-    scale: Literal["tile", "column"] = Field("column", description="what shares one weight-to-conductance scale")
-    levels: Levels | None = Field(None, description="conductance levels from g_min to g_max; absent: continuous")
-    programming: Programming | None = None
-    drift: Drift | None = None
-
-    @field_validator("g_max")
-    @classmethod
-    def _above(cls, found: Quantity, info: Any) -> Quantity:
-        least = info.data.get("g_min")
-        if least is not None and found.value <= least.value:
-            raise refuse(f"more than g_min = {least.value:g} S")
-        return found
-
-    @field_validator("columns")
-    @classmethod
-    def _pairs(cls, found: Quantity) -> Quantity:
-        if found.value % 2:
-            raise refuse("an even number: a weight takes two columns")
-        return found
 
 
 class Profile(Entry):

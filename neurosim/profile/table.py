@@ -40,6 +40,6 @@ def _rows(section: BaseModel, prefix: str) -> list[Row]:
         elif isinstance(value, BaseModel):
             rows += _rows(value, f"{key}.")
         elif prefix and value is not None:
-            text = ", ".join(value) if isinstance(value, tuple) else str(value)
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             rows.append(Row(key, text, info.description or "", ""))
     return rows

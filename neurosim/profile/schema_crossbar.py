@@ -1,0 +1,114 @@
+"""The sections of a crossbar: its cells, and every effect of its devices. Imported by `schema`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from neurosim.profile.quantity import AnyCurve, Entry, Quantity, quantity, refuse
+
+Count = quantity("a whole number, 1 or more", lambda v: v >= 1 and v == int(v))
+Levels = quantity("a whole number of levels, 2 or more", lambda v: v >= 2 and v == int(v))
+Conductance = quantity("siemens, 0 to 1 (25 uS is 25e-6)", lambda v: 0 <= v <= 1)
+Seconds = quantity("seconds, 1e-9 to 1e9 (20 ms is 0.02)", lambda v: 1e-9 <= v <= 1e9)
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Cells(Entry):
+    """How a weight becomes conductances: legs, each of one or more devices. `mapping.cells` has the formulas."""
+
+    kind: Literal["pair", "two_sided", "offset", "single"] = Field(
+        "pair", description="legs of a weight: pair, one device at g_min; two_sided, a pair of constant sum; offset, "
+                            "one against a reference column; single, one and a digital offset")
+    significances: tuple[Positive, ...] = Field((1.0,), min_length=1, strict=False,
+                                                description="relative weight of each device of a leg")
+    fill: Literal["low", "high", "even"] = Field(
+        "low", description="which devices of a leg fill first: those of low or high significance, or all alike")
+    slices: Count | None = Field(None, description="devices of a leg: digits in base `levels`; absent: no bit slicing")
+
+    @field_validator("slices")
+    @classmethod
+    def _either(cls, found: Quantity | None, info: Any) -> Quantity | None:
+        if found is not None and len(info.data.get("significances", (1.0,))) > 1:
+            raise refuse("significances or slices, not both: a slice is worth `levels` times the one before")
+        return found
+
+    @property
+    def devices(self) -> int:
+        """Devices of a leg."""
+        return int(self.slices.value) if self.slices else len(self.significances)
+
+    @property
+    def legs(self) -> int:
+        """Legs of a weight that has them for itself; a reference column is shared."""
+        return 2 if self.kind in ("pair", "two_sided") else 1
+
+    @property
+    def own_columns(self) -> int:
+        """Device columns that an output takes for itself."""
+        return self.devices * self.legs
+
+    @property
+    def shared_columns(self) -> int:
+        """Reference columns of a tile."""
+        return self.devices if self.kind == "offset" else 0
+
+
+class Programming(Entry):
+    """Write noise; lifetime: program."""
+
+    sigma: AnyCurve = Field(description="S, standard deviation of a written conductance")
+
+
+class Drift(Entry):
+    """``g(t) = g(t0) (t / t0)^(-nu)``, one exponent nu per device and programming; a trajectory."""
+
+    t0: Seconds = Field(description="s after programming at which sigma holds")
+    exponent_mean: AnyCurve = Field(description="mean of nu")
+    exponent_sd: AnyCurve = Field(description="standard deviation of nu over devices")
+
+
+class Crossbar(Entry):
+    """Memristor arrays: what a device can be, how weights lie on tiles, what becomes of what is written."""
+
+    g_min: Conductance = Field(description="S, lowest conductance")
+    g_max: Conductance = Field(description="S, highest conductance")
+    levels: Levels | None = Field(None, description="conductance levels from g_min to g_max; absent: continuous")
+    cells: Cells = Cells()
+    rows: Count = Field(description="inputs of a tile")
+    columns: Count = Field(description="device columns of a tile")
+    scale: Literal["tile", "column"] = Field("column", description="what shares one weight-to-conductance scale")
+    programming: Programming | None = None
+    drift: Drift | None = None
+
+    @field_validator("g_max")
+    @classmethod
+    def _above(cls, found: Quantity, info: Any) -> Quantity:
+        least = info.data.get("g_min")
+        if least is not None and found.value <= least.value:
+            raise refuse(f"more than g_min = {least.value:g} S")
+        return found
+
+    @field_validator("cells")
+    @classmethod
+    def _levels(cls, found: Cells, info: Any) -> Cells:
+        levels = info.data.get("levels")
+        if found.slices is not None and "levels" in info.data and levels is None:
+            raise refuse("levels under [crossbar] with slices: they are the base of the digits")
+        if found.kind == "offset" and levels is not None and levels.value ** found.devices < 3:
+            raise refuse("3 levels or more with an offset: one is the zero, between others")
+        return found
+
+    @field_validator("columns")
+    @classmethod
+    def _wide(cls, found: Quantity, info: Any) -> Quantity:
+        cells = info.data.get("cells")
+        if cells is not None and found.value < (least := cells.own_columns + cells.shared_columns):
+            raise refuse(f"at least {least}, the columns of one weight")
+        return found
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a tile; columns that do not make up a weight stay unused."""
+        return (int(self.columns.value) - self.cells.shared_columns) // self.cells.own_columns
