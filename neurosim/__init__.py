@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 logging.getLogger("neurosim").addHandler(logging.NullHandler())
 
 _WHERE = {
-    **dict.fromkeys(("LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "Flatten", "LeakyIntegrator", "Linear",
-                     "MaxPool2d", "Network", "ReLU", "Sum"), "neurosim.network"),
+    **dict.fromkeys(("LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "DPINeuron", "Flatten",
+                     "LeakyIntegrator", "Linear", "MaxPool2d", "Network", "ReLU", "Sum"), "neurosim.network"),
     **dict.fromkeys(("Profile", "load_profile", "profile_names"), "neurosim.profile"),
     "map_network": "neurosim.mapping",
     "Dies": "neurosim.dies",
@@ -24,8 +24,8 @@ _WHERE = {
     "NeurosimError": "neurosim.errors",
 }
 __all__ = [
-    "LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "Dies", "Flatten", "LeakyIntegrator", "Linear",
-    "MaxPool2d", "Network", "NeurosimError", "Profile", "ReLU", "Run", "Sum", "__version__", "deploy",
+    "LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "DPINeuron", "Dies", "Flatten", "LeakyIntegrator",
+    "Linear", "MaxPool2d", "Network", "NeurosimError", "Profile", "ReLU", "Run", "Sum", "__version__", "deploy",
     "load_profile", "load_run", "load_task", "map_network", "profile_names", "write_report",
 ]
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         AvgPool2d,
         Conv2d,
         CubaLIF,
+        DPINeuron,
         Flatten,
         LeakyIntegrator,
         Linear,

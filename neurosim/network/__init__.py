@@ -3,6 +3,7 @@
 Knows no chip: profiles come in with `mapping`. Torch and nir are imported only when asked for.
 """
 
+from neurosim.network.circuit_layers import DPINeuron
 from neurosim.network.layers import (
     LIF,
     AdaptiveLIF,
@@ -26,6 +27,7 @@ __all__ = [
     "AvgPool2d",
     "Conv2d",
     "CubaLIF",
+    "DPINeuron",
     "Flatten",
     "Layer",
     "LeakyIntegrator",

@@ -23,6 +23,7 @@ from neurosim.network.layers import (
     AvgPool2d,
     Conv2d,
     CubaLIF,
+    DPINeuron,
     Flatten,
     LeakyIntegrator,
     Linear,
@@ -136,6 +137,8 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
     steps: dict[str, Step] = {}
     for node in network.nodes:
         own = {**node.layer.arrays(), **(parameters or {}).get(node.name, {})}
+        if isinstance(node.layer, DPINeuron):
+            raise NeurosimError("its kernels are not there yet", where=f"layer {node.name}")
         if isinstance(node.layer, Population):
             arrays = _population_arrays(node, own, network.shapes[node.name], dtype)
         elif isinstance(node.layer, Linear):
