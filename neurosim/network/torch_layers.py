@@ -178,9 +178,13 @@ def _recurrence(through: nn.Module, shape: Shape) -> dict[str, np.ndarray]:
     raise NeurosimError(f"the recurrence is a {type(through).__name__}", allowed="Linear, or one-to-one V")
 
 
-def layer(module: nn.Module, after: nn.Module | None = None) -> Layer:
+def layer(module: nn.Module, after: nn.Module | None = None, norm: nn.Module | None = None) -> Layer:
     """The layer without state that a torch module stands for; a BatchNorm goes into the Linear or Conv2d `after`
-    which it stands."""
+    which it stands, or (`norm`) into the Linear that it feeds."""
+    if norm is not None:  # W (s x + t) + b
+        scale, shift = _affine(norm)
+        plain = layer(module)
+        return Linear(plain.weight * scale, plain.weight @ shift + (0.0 if plain.bias is None else plain.bias))
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return _folded(module, after)
     if isinstance(module, (nn.Linear, nn.Conv2d)):
@@ -231,22 +235,28 @@ def _conv_padding(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def _folded(norm: nn.BatchNorm1d | nn.BatchNorm2d, after: nn.Module | None) -> Linear | Conv2d:
     """``norm(W x + b)`` as one layer: ``s (W x + b - mean) + shift`` with ``s = scale / sqrt(variance + eps)``."""
+    scale, shift = _affine(norm)
     fits = nn.Conv2d if isinstance(norm, nn.BatchNorm2d) else nn.Linear
     if not isinstance(after, fits):
         raise NeurosimError(f"{type(norm).__name__} stands after "
                             f"{type(after).__name__ if after is not None else 'no layer with weights'}",
-                            allowed=f"directly after a {fits.__name__}, into which it is folded")
+                            allowed=f"directly after a {fits.__name__}, into which it is folded, or a BatchNorm1d "
+                            "before one Linear only")
+    plain = layer(after)
+    weight = plain.weight * scale.reshape(-1, *(1,) * (plain.weight.ndim - 1))
+    return type(plain)(weight, scale * (0.0 if plain.bias is None else plain.bias) + shift, **plain.settings())
+
+
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNorm with fixed statistics does: s and t of ``s x + t`` for each channel."""
     if norm.running_mean is None:
         raise NeurosimError("track_running_stats=False: it takes the statistics of each batch", allowed="True")
-    plain = layer(after)
     variance, mean = (t.detach().cpu().numpy().astype(np.float64) for t in (norm.running_var, norm.running_mean))
     scale, shift = 1 / np.sqrt(variance + norm.eps), np.zeros_like(mean)
     if norm.affine:
         scale = scale * norm.weight.detach().cpu().numpy()
         shift = norm.bias.detach().cpu().numpy().astype(np.float64)
-    bias = (0.0 if plain.bias is None else plain.bias) - mean
-    weight = plain.weight * scale.reshape(-1, *(1,) * (plain.weight.ndim - 1))
-    return type(plain)(weight, scale * bias + shift, **plain.settings())
+    return scale, shift - scale * mean
 
 
 def module_for(name: str, args: tuple, kwargs: dict) -> nn.Module:

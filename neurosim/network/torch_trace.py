@@ -358,10 +358,13 @@ class _Assembly:
             return inputs[0] if len(inputs) == 1 else self._node("sum", Sum, *inputs)
         if isinstance(expr.part, View):
             return self._view(expr)
-        norm = isinstance(expr.part, (nn.BatchNorm1d, nn.BatchNorm2d))
         below = expr.args[0]
-        if norm and isinstance(below, Apply) and isinstance(below.part, nn.Module):
-            return self._node(expr.name, lambda: layer(expr.part, below.part), self.add(below.args[0]))
+        part = below.part if isinstance(below, Apply) else None
+        if isinstance(expr.part, (nn.BatchNorm1d, nn.BatchNorm2d)) and isinstance(part, nn.Module):
+            return self._node(expr.name, lambda: layer(expr.part, part), self.add(below.args[0]))
+        if isinstance(expr.part, nn.Linear) and isinstance(part, nn.BatchNorm1d) and not isinstance(
+                getattr(below.args[0], "part", None), nn.Linear):  # no layer before the norm: it goes into this one
+            return self._node(expr.name, lambda: layer(expr.part, norm=part), self.add(below.args[0]))
         return self._node(expr.name, lambda: layer(expr.part), self.add(below))
 
     def _view(self, expr: Apply) -> str:

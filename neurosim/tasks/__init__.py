@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 from neurosim.errors import NeurosimError, did_you_mean
-from neurosim.tasks import digits, ecg
+from neurosim.tasks import digits, ecg, fmnist, speech
 from neurosim.tasks.task import Split, Task, TaskInfo
 
 __all__ = ["Split", "Task", "TaskInfo", "fetch_task", "load_task", "task_info", "task_names"]
 
-_TASKS: dict[str, ModuleType] = {"digits": digits, "ecg": ecg}
+_TASKS: dict[str, ModuleType] = {"digits": digits, "ecg": ecg, "fmnist": fmnist, "speech": speech}
 
 
 def task_names() -> tuple[str, ...]:
@@ -34,7 +34,8 @@ def _named(name: str) -> ModuleType:
 def load_task(name: str, **options: object) -> Task:
     """Load a task as arrays; downloads it the first time where no folder holds it.
 
-    Options are those of the task: `neurosim.tasks.digits.load` (coding, steps), `neurosim.tasks.ecg.load` (split).
+    Options are those of the task: `neurosim.tasks.digits.load` (coding, steps), `neurosim.tasks.ecg.load` (split,
+    window), `neurosim.tasks.fmnist.load` (coding, steps, flat, samples); `neurosim.tasks.speech.load` has none.
 
     >>> load_task("digits", coding="latency", steps=10)
     Task('digits', train 1097, validation 200, test 500; inputs [time=10, sample, channel=64], dt=0.001 s, classes \

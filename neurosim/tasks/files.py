@@ -25,6 +25,8 @@ from typing import IO
 from neurosim.errors import NeurosimError
 
 ARCHIVES = (".zip", ".tar.xz", ".tar.gz")
+#: what reading a damaged archive may raise
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Publication:
     files: tuple[str, ...]
     sums: str
     sums_sha256: str
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One file as its publisher gives it out: `name` in `folder`, at `url`, `size` bytes, with its SHA-256."""
+
+    folder: str
+    name: str
+    url: str
+    size: int
+    sha256: str
 
 
 def cache_folder() -> Path:
@@ -114,11 +127,43 @@ def obtain(publication: Publication) -> Path:
             return unpacked
     if found is None:
         with tempfile.TemporaryDirectory(prefix=f".{publication.folder}-", dir=_writable(cache_folder())) as folder:
-            return unpack(publication, _download(publication, Path(folder)))
+            return unpack(publication, _download(publication.url, Path(folder)))
     if found.is_dir():
         verify(publication, found)
         return found
     return unpack(publication, found)
+
+
+def locate_file(file: PublishedFile) -> Path | None:
+    """The file that `obtain_file` would take, or None where it would download."""
+    data = data_folder()
+    places = [*([data, data / file.folder] if data else []), cache_folder() / file.folder]
+    return next((place / file.name for place in places if (place / file.name).is_file()), None)
+
+
+def obtain_file(file: PublishedFile) -> Path:
+    """A published file, checked: from NEUROSIM_DATA, there or in a folder of its name, from the cache, or downloaded.
+
+    Raises
+    ------
+    NeurosimError
+        Its checksum is another one, or there is no network.
+    """
+    found, kept = locate_file(file), cache_folder() / file.folder / file.name
+    if found == kept:
+        try:
+            _check(kept, file.sha256)
+        except NeurosimError:
+            kept.unlink()  # our own copy is no longer whole: fetch it anew
+            found = None
+    if found is None:
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=_writable(kept.parent)) as folder:
+            fetched = _download(file.url, Path(folder))
+            _check(fetched, file.sha256)
+            os.replace(fetched, kept)
+        return kept
+    _check(found, file.sha256)
+    return found
 
 
 def verify(publication: Publication, folder: Path) -> None:
@@ -148,16 +193,14 @@ def unpack(publication: Publication, archive: Path) -> Path:
     with _beside(final) as folder:
         wanted = {publication.sums, *publication.files}
         try:
-            for name, stream in _members(archive):
+            for name, stream in members(archive):
                 # only plain files that the task knows by name are written: no path in an archive can lead astray
                 parts = PurePosixPath(name).parts
                 if len(parts) == 2 and parts[0] == publication.folder and parts[1] in wanted:
                     with open(folder / parts[1], "wb") as out:
                         shutil.copyfileobj(stream, out)
-        except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-            raise NeurosimError(f"cannot be unpacked: {error}", where=str(archive),
-                                hint="the archive is damaged or cut short (download it again), or the disk is full"
-                                ) from error
+        except DAMAGED as error:
+            raise cannot_unpack(archive, error) from error
         try:
             verify(publication, folder)
         except NeurosimError as error:
@@ -166,8 +209,14 @@ def unpack(publication: Publication, archive: Path) -> Path:
     return final
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every plain file in an archive."""
+def cannot_unpack(archive: Path, error: Exception) -> NeurosimError:
+    """What is said of an archive that cannot be read to its end."""
+    return NeurosimError(f"cannot be unpacked: {error}", where=str(archive),
+                         hint="the archive is damaged or cut short (download it again), or the disk is full")
+
+
+def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every plain file in an archive; raises one of `DAMAGED` where it cannot be read."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as package:
             for entry in package.infolist():
@@ -216,14 +265,14 @@ def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _download(publication: Publication, folder: Path) -> Path:
+def _download(url: str, folder: Path) -> Path:
     import pooch
 
-    archive = folder / publication.url.rsplit("/", 1)[-1]
+    fetched = folder / url.rsplit("/", 1)[-1]
     download = pooch.HTTPDownloader(chunk_size=1 << 20, timeout=60)
     try:
-        download(publication.url, str(archive), None)
+        download(url, str(fetched), None)
     except Exception as error:  # of the network, the server or the disk: each library has its own kinds
-        raise NeurosimError(f"the download failed: {error}", where=publication.url,
-                            hint=f"put {archive.name} into a folder and name that folder in NEUROSIM_DATA") from error
-    return archive
+        raise NeurosimError(f"the download failed: {error}", where=url,
+                            hint=f"put {fetched.name} into a folder and name that folder in NEUROSIM_DATA") from error
+    return fetched

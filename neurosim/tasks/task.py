@@ -6,6 +6,7 @@ Plain data. How they are read is in the module of each task, where the files lie
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,16 +18,16 @@ from neurosim.errors import NeurosimError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples with their classes: inputs float32 `[time, sample, channel]`, labels int64 `[sample]`; both read-only."""
+    """Samples with their classes: inputs float32 `[time, sample, *shape]`, labels int64 `[sample]`; both read-only."""
 
     inputs: np.ndarray
     labels: np.ndarray
 
     def __post_init__(self) -> None:
         inputs, labels = np.array(self.inputs, np.float32, order="C"), np.asarray(self.labels)
-        if inputs.ndim != 3 or labels.shape != inputs.shape[1:2] or labels.dtype.kind not in "iu":
+        if inputs.ndim < 3 or labels.shape != inputs.shape[1:2] or labels.dtype.kind not in "iu":
             raise NeurosimError(f"inputs {list(inputs.shape)} with labels {list(labels.shape)} of {labels.dtype}",
-                                where="split", allowed="[time, sample, channel] with whole numbers [sample]")
+                                where="split", allowed="[time, sample, *shape] with whole numbers [sample]")
         for name, array in (("inputs", inputs), ("labels", labels.astype(np.int64))):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -67,7 +68,7 @@ class Task:
     def __post_init__(self) -> None:
         for part, split in self.splits.items():
             where = f"task {self.name}, {part}"
-            if split.inputs.shape[::2] != self.train.inputs.shape[::2]:
+            if (split.inputs.shape[0], *split.inputs.shape[2:]) != (self.train.inputs.shape[0], *self.shape):
                 raise NeurosimError(f"inputs {list(split.inputs.shape)}", where=where,
                                     allowed=f"time and channels of train, {list(self.train.inputs.shape)}")
             if len(split) and not 0 <= split.labels.min() <= split.labels.max() < len(self.classes):
@@ -79,8 +80,14 @@ class Task:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample at one step: `(channels,)`, or `(channels, height, width)` of images."""
+        return self.train.inputs.shape[2:]
+
+    @property
     def channels(self) -> int:
-        return self.train.inputs.shape[2]
+        """Numbers of one sample at one step."""
+        return math.prod(self.shape)
 
     @cached_property
     def hash(self) -> str:
@@ -95,7 +102,7 @@ class Task:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{part} {len(split)}" for part, split in self.splits.items())
         return (f"Task({self.name!r}, {sizes}; inputs [time={self.train.inputs.shape[0]}, sample, "
-                f"channel={self.channels}], dt={self.dt:.4g} s, classes {', '.join(self.classes)})")
+                f"channel={'x'.join(map(str, self.shape))}], dt={self.dt:.4g} s, classes {', '.join(self.classes)})")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 _WHERE = {
+    "CNN": "neurosim.training.cnn",
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
     **dict.fromkeys(("Attack", "attack", "robust_distance"), "neurosim.training.attacks"),
@@ -20,6 +21,7 @@ _WHERE = {
 }
 __all__ = [
     "Attack",
+    "CNN",
     "DEFAULTS",
     "Defaults",
     "LSNN",
@@ -40,6 +42,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from neurosim.training.attacks import Attack, attack, robust_distance
+    from neurosim.training.cnn import CNN
     from neurosim.training.defaults import DEFAULTS, Defaults, build
     from neurosim.training.deviations import Within, moved
     from neurosim.training.export import as_network, to_network

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from neurosim.errors import NeurosimError, did_you_mean
+from neurosim.training.cnn import CNN
 from neurosim.training.models import LSNN, spiking_mlp
 
-MODELS = {"spiking_mlp": spiking_mlp, "lsnn": LSNN}
+MODELS = {"spiking_mlp": spiking_mlp, "lsnn": LSNN, "cnn": CNN}
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,18 @@ class Defaults:
     training: Mapping[str, object] = field(default_factory=dict)
 
 
-#: by the name of the task; ECG as Buechel, Faber and Muir, ICLR 2022
+#: by the name of the task; ECG, speech and Fashion-MNIST as Buechel, Faber and Muir, ICLR 2022
 DEFAULTS: dict[str, Defaults] = {
     "digits": Defaults("spiking_mlp", {"hidden": 64, "beta": 0.8},
                        {"learning_rate": [(40, 5e-3), (10, 1e-3)], "batch_size": 128}),
     "ecg": Defaults("lsnn", {"units": 256},
                     {"learning_rate": [(150, 1e-3), (50, 1e-4)], "batch_size": 100, "readout": "mean",
                      "rate_penalty": 1e-3}),
+    "speech": Defaults("lsnn", {"units": 256},
+                       {"learning_rate": [(80, 1e-3), (20, 1e-4)], "batch_size": 100, "readout": "mean",
+                        "rate_penalty": 1e-3}),
+    "fmnist": Defaults("cnn", {"statistics": "fixed"},
+                       {"learning_rate": [(35, 1e-4), (5, 1e-5)], "batch_size": 100}),
 }
 
 

@@ -121,9 +121,9 @@ class LSNN(nn.Module):
         _positive(inputs=inputs, classes=classes, units=units)
         generator = torch.Generator().manual_seed(seed)
         others = 1 - torch.eye(units)
-        self.w_in = nn.Parameter(_cut_normal((inputs, units), generator) * (math.sqrt(2 / (inputs + units)) / 0.8796))
-        self.w_rec = nn.Parameter(_cut_normal((units, units), generator) * (math.sqrt(1 / units) / 0.8796) * others)
-        self.w_out = nn.Parameter(_cut_normal((units, classes), generator) * 0.01)
+        self.w_in = nn.Parameter(cut_normal((inputs, units), generator) * (math.sqrt(2 / (inputs + units)) / 0.8796))
+        self.w_rec = nn.Parameter(cut_normal((units, units), generator) * (math.sqrt(1 / units) / 0.8796) * others)
+        self.w_out = nn.Parameter(cut_normal((units, classes), generator) * 0.01)
         self.b_out = nn.Parameter(torch.zeros(classes))
         self.register_buffer("others", others)
 
@@ -157,7 +157,7 @@ class LSNN(nn.Module):
             input_shape=(w_in.shape[0],), dt=dt, readout="sum")
 
 
-def _cut_normal(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+def cut_normal(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
     """Standard normal numbers within +-2, by the inverse of the distribution function."""
     edge = math.erf(2 / math.sqrt(2))
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)

@@ -208,6 +208,14 @@ def test_batch_norm_goes_into_the_layer_before_it(where: str) -> None:
     assert module[1].running_mean.equal(draw(5, 8) * 0.2)
 
 
+def test_batch_norm_behind_a_relu_goes_into_the_layer_that_it_feeds() -> None:
+    lif = snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.3)
+    module = seeded(nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 6), lif))
+    module[2].running_mean[:] = draw(5, 8) * 0.2
+    module[2].running_var[:] = draw(6, 8) + 0.5
+    assert names(take(module, SPIKES)) == ["0", "1", "3", "4"]
+
+
 def test_a_residual_connection_is_a_sum() -> None:
     network = take(base(between=lambda self, x: self.fc2(x) + x))
     assert names(network) == ["fc1", "lif1", "fc2", "sum", "lif2"]

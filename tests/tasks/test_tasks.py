@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -26,12 +25,6 @@ from neurosim.errors import NeurosimError
 from neurosim.tasks import Split, Task, digits, ecg, fetch_task, files, load_task, task_info, task_names
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUROSIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("NEUROSIM_DATA", raising=False)
 
 
 # Task and its splits
@@ -67,7 +60,7 @@ def test_a_split_is_a_read_only_copy():
     (np.zeros((4, 2, 3)), np.zeros(2)),
 ])
 def test_a_split_refuses_arrays_that_do_not_fit(inputs, labels):
-    with pytest.raises(NeurosimError, match=r"\[time, sample, channel\]"):
+    with pytest.raises(NeurosimError, match=r"\[time, sample, \*shape\]"):
         Split(inputs, labels)
 
 
@@ -98,20 +91,21 @@ def test_repr_says_sizes_and_time_step():
 
 
 def test_every_task_has_a_loader_and_information():
-    assert task_names() == ("digits", "ecg")
+    assert task_names() == ("digits", "ecg", "fmnist", "speech")
     for name in task_names():
         info = task_info(name)
         assert info.name == name
         assert info.source
         assert info.licence
         assert info.citation
-    assert task_info("ecg").where is None  # an empty cache, no folder named
-    assert task_info("ecg").size > 10_000_000
+    for name in ("ecg", "fmnist", "speech"):
+        assert task_info(name).where is None  # an empty cache, no folder named
+        assert task_info(name).size > 10_000_000
 
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: load_task("digit"), "did you mean 'digits'"),
-    (lambda: task_info("mnist"), "allowed: digits, ecg"),
+    (lambda: task_info("mnist"), "allowed: digits, ecg, fmnist, speech"),
     (lambda: fetch_task(""), "there is no task ''"),
     (lambda: load_task("digits", codign="latency"), "did you mean 'coding'"),
     (lambda: load_task("digits", coding="phase"), "allowed: current, rate, latency"),
@@ -333,19 +327,10 @@ def test_prepared_beats_are_kept_and_made_anew_when_damaged(published, tmp_path,
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [kept.name]
 
 
-def real_data() -> Path | None:
-    """The folder with the published records: NEUROSIM_DATA as the tests were started, or a sibling of the checkout."""
-    candidates = [Path(p) for p in (STARTED_WITH, ROOT.parent / "shared" / "data") if p]
-    return next((p for p in candidates if any(p.glob("mit-bih-arrhythmia-database-1.0.0*"))), None)
-
-
-STARTED_WITH = os.environ.get("NEUROSIM_DATA")
-
-
 @pytest.mark.slow
-def test_counts_of_the_database(tmp_path, monkeypatch):
+def test_counts_of_the_database(published_data, tmp_path, monkeypatch):
     """On the published records where they are to be had, else on the synthetic ones."""
-    data = real_data()
+    data = published_data("mit-bih-arrhythmia-database-1.0.0*")
     if data is None:
         use(publish(tmp_path / "data"), monkeypatch)
         raw = dict(zip(ecg.CLASSES, np.sum(list(SYNTHETIC.values()), axis=0).tolist()))

@@ -1,0 +1,68 @@
+"""The convolutional network of the published comparison on Fashion-MNIST: no spikes, one time step."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from neurosim.errors import NeurosimError
+from neurosim.training.models import cut_normal
+
+STATISTICS = ("fixed", "batch")
+
+
+class CNN(nn.Module):
+    """Two convolutions and three dense layers over images `[time, batch, 1, 28, 28]`; each step is an image of its own.
+
+    normalised input, conv 4x4 64, ReLU, max pool 2, conv 4x4 64, ReLU, max pool 2, dense 256, ReLU, dense 64, ReLU,
+    normalised features, dense `classes`. The first convolution pads to keep the size, the second does not.
+    Weights start as normal numbers cut off at two sigma, times ``sqrt(6/512)`` (convolutions) or
+    ``sqrt(6 / (in + out))`` (dense); biases start at 0.
+
+    Source: Buechel, Faber and Muir, ICLR 2022. There the first convolution has one bias for all its channels, and pads
+    one row more above and left instead of below and right.
+
+    Parameters
+    ----------
+    inputs, classes:
+        784 pixels in, classes out.
+    statistics:
+        "batch": both normalisations take mean and variance of the batch at hand, in testing, too, as published: under
+        parameter noise this calibrates the last hidden layer anew, and a result depends on who else is in the batch. No
+        chip does that, so that such a network cannot be deployed. "fixed": the features have running statistics, which
+        are folded into the last layer on the chip; the input is taken as it is: the task gives it standardised.
+    seed:
+        Of the initial weights.
+    """
+
+    def __init__(self, inputs: int = 784, classes: int = 10, *, statistics: str = "fixed", seed: int = 0) -> None:
+        super().__init__()
+        if inputs != 784:
+            raise NeurosimError(f"inputs is {inputs}", where="model cnn", allowed="784: images of 28 x 28")
+        if statistics not in STATISTICS:
+            raise NeurosimError(f"statistics is {statistics!r}", where="model cnn", allowed=", ".join(STATISTICS))
+        running = statistics == "fixed"
+        norm = [] if running else [("norm_in", nn.BatchNorm2d(1, affine=False, track_running_stats=False))]
+        self.layers = nn.Sequential(OrderedDict([
+            *norm, ("conv1", nn.utils.skip_init(nn.Conv2d, 1, 64, 4, padding="same")), ("relu1", nn.ReLU()),
+            ("pool1", nn.MaxPool2d(2)), ("conv2", nn.utils.skip_init(nn.Conv2d, 64, 64, 4)), ("relu2", nn.ReLU()),
+            ("pool2", nn.MaxPool2d(2)), ("flat", nn.Flatten()),
+            ("fc1", nn.utils.skip_init(nn.Linear, 1600, 256)), ("relu3", nn.ReLU()),
+            ("fc2", nn.utils.skip_init(nn.Linear, 256, 64)), ("relu4", nn.ReLU()),
+            ("norm", nn.BatchNorm1d(64, affine=False, track_running_stats=running)),
+            ("fc3", nn.utils.skip_init(nn.Linear, 64, classes))]))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in self.layers:
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                    fans = 512 if isinstance(layer, nn.Conv2d) else sum(layer.weight.shape)
+                    layer.weight.copy_(cut_normal(tuple(layer.weight.shape), generator) * math.sqrt(6 / fans))
+                    layer.bias.zero_()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.ndim == 4:  # one step, as it is called where somebody else keeps time
+            return self.layers(inputs)
+        return self.layers(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
