@@ -342,7 +342,7 @@ def test_a_trained_network_says_where_it_comes_from():
 
 
 def test_defaults_are_complete_and_sizes_can_be_changed():
-    assert set(DEFAULTS) == {"digits", "ecg"}
+    assert set(DEFAULTS) == {"digits", "ecg", "fmnist", "speech"}
     assert isinstance(build("ecg", 2, 4, 0), LSNN)
     assert build("digits", 64, 10, 0, hidden=20).fc1.out_features == 20
     with pytest.raises(NeurosimError, match="did you mean 'hidden'"):
