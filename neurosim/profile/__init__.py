@@ -6,10 +6,12 @@ Knows no network and draws nothing: `mapping` puts a network on a profile, `dies
 from neurosim.profile.load import check_profile, load_profile, profile_names, profile_path
 from neurosim.profile.quantity import Curve, Piece, Quantity
 from neurosim.profile.schema import Limits, Mismatch, Profile, Synapse
+from neurosim.profile.schema_circuit import BiasTable, Circuit, Variation, WordMask, write_word_mask
 from neurosim.profile.schema_crossbar import Cells, Crossbar, Drift, Programming
 from neurosim.profile.table import Row, profile_rows
 
 __all__ = [
-    "Cells", "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row",
-    "Synapse", "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
+    "BiasTable", "Cells", "Circuit", "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile",
+    "Programming", "Quantity", "Row", "Synapse", "Variation", "WordMask", "check_profile", "load_profile",
+    "profile_names", "profile_path", "profile_rows", "write_word_mask",
 ]

@@ -34,7 +34,7 @@ def profile_names() -> list[str]:
     """Names of the shipped profiles, sorted.
 
     >>> profile_names()
-    ['dynap_se2', 'ideal', 'mismatch', 'pcm_hermes', 'reram_neurram']
+    ['dynap_se1', 'dynap_se2', 'ideal', 'mismatch', 'pcm_hermes', 'reram_neurram']
     """
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
@@ -74,7 +74,7 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NeurosimError(f"not TOML: {error}", where=str(path)) from None
-    return parse_profile(data, str(path))
+    return parse_profile(data, str(path), path.parent)
 
 
 def check_profile(path: str | os.PathLike[str]) -> list[str]:
@@ -86,10 +86,10 @@ def check_profile(path: str | os.PathLike[str]) -> list[str]:
     return []
 
 
-def parse_profile(data: Mapping[str, object], where: str) -> Profile:
-    """A profile from the tables of its file; `where` stands before each fault."""
+def parse_profile(data: Mapping[str, object], where: str, folder: Path = Path()) -> Profile:
+    """A profile from the tables of its file; `where` stands before each fault, `folder` holds the files it names."""
     try:
-        return Profile.model_validate(dict(data))
+        return Profile.model_validate(dict(data), context={"folder": folder})
     except ValidationError as error:
         faults = [_sentence(detail, data) for detail in error.errors()]
     head = f"{len(faults)} faults in this profile" if len(faults) > 1 else "one fault in this profile"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
+from neurosim.profile.schema_circuit import Circuit
 from neurosim.profile.schema_crossbar import Count, Crossbar, Levels, Seconds
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)
@@ -67,6 +68,7 @@ class Profile(Entry):
     limits: Limits = Limits()
     synapse: Synapse = Synapse()
     crossbar: Crossbar | None = None
+    circuit: Circuit | None = None
 
     @field_validator("crossbar")
     @classmethod
@@ -75,6 +77,13 @@ class Profile(Entry):
             raise refuse("no [crossbar] section, or family = \"crossbar\"")
         if found is not None and info.data.get("synapse", Synapse()).levels is not None:
             raise refuse("levels under [crossbar], not under [synapse]")
+        return found
+
+    @field_validator("circuit")
+    @classmethod
+    def _neurons(cls, found: Circuit | None, info: Any) -> Circuit | None:
+        if found is not None and info.data.get("family", "mixed_signal") != "mixed_signal":
+            raise refuse("no [circuit] section, or family = \"mixed_signal\"")
         return found
 
     def __str__(self) -> str:
@@ -119,6 +128,6 @@ class Profile(Entry):
 
 def _without_prose(data: object) -> object:
     if isinstance(data, dict):
-        prose = ("name", "description", "sources", "source", "note")
+        prose = ("name", "description", "sources", "source", "note", "file")
         return {key: _without_prose(value) for key, value in data.items() if key not in prose}
     return [_without_prose(value) for value in data] if isinstance(data, (list, tuple)) else data

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from neurosim.profile.quantity import Curve, Quantity
 from neurosim.profile.schema import Profile
 
 
@@ -34,8 +33,8 @@ def _rows(section: BaseModel, prefix: str) -> list[Row]:
     rows = []
     for name, info in type(section).model_fields.items():
         value, key = getattr(section, name), f"{prefix}{name}"
-        if isinstance(value, (Quantity, Curve)):
-            source = "; ".join(text for text in (value.source, value.note) if text)
+        if isinstance(value, BaseModel) and "source" in type(value).model_fields:
+            source = "; ".join(text for text in (value.source, getattr(value, "note", "")) if text)
             rows.append(Row(key, str(value), info.description or "", source))
         elif isinstance(value, BaseModel):
             rows += _rows(value, f"{key}.")
