@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.execute import Counts, run_dies, run_nominal
 from neurosim.deployment.plan import make_plan
@@ -83,7 +84,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
             return found
         done = resume(target, plan)
     todo = [number for number in plan.numbers if number not in done]
-    with ThreadPoolExecutor(threads) as pool, _bar(progress) as bar:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool, _bar(progress) as bar:
         nominal = run_nominal(plan, pool)
         if target is not None:
             begin(target, plan)

@@ -1,6 +1,7 @@
 """Run dies on threads: over dies, or over blocks of samples when there are fewer dies than threads.
 
-The result of a die does not depend on either: blocks follow from the network, counts are integers.
+The result of a die does not depend on either: blocks follow from the network, counts are integers. The caller holds
+BLAS to one thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.plan import Plan
 from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
@@ -42,18 +42,16 @@ def spiking_layers(plan: Plan) -> dict[str, int]:
 
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
-    with threadpool_limits(1, user_api="blas"):
-        if len(numbers) >= threads:
-            yield from pool.map(lambda die: _counts(plan, _run(plan, _compile(plan, die))), numbers)
-        else:
-            for die in numbers:
-                yield _counts(plan, _run(plan, _compile(plan, die), pool))
+    if len(numbers) >= threads:
+        yield from pool.map(lambda die: _counts(plan, _run(plan, _compile(plan, die))), numbers)
+    else:
+        for die in numbers:
+            yield _counts(plan, _run(plan, _compile(plan, die), pool))
 
 
 def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
     """The network itself, without any chip."""
-    with threadpool_limits(1, user_api="blas"):
-        return _counts(plan, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
+    return _counts(plan, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
 
 
 def _compile(plan: Plan, die: int) -> list[Step]:

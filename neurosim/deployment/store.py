@@ -7,7 +7,7 @@ import logging
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ def write_chunk(out: Path, done: dict[int, Counts]) -> None:
     numbers = sorted(done)
     path = parts_folder(out) / f"dies-{numbers[0]}-{numbers[-1]}-{len(numbers)}.npz"
     with written_beside(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, dies=np.array(numbers), **asdict(joined(done, numbers)))
+        np.savez(file, dies=np.array(numbers), **vars(joined(done, numbers)))
 
 
 def finish(out: Path) -> None:
@@ -70,8 +70,8 @@ def finish(out: Path) -> None:
 
 def joined(done: dict[int, Counts], numbers: list[int]) -> Counts:
     """The counts of several dies in one, in the order of `numbers`."""
-    rows = [asdict(done[number]) for number in numbers]
-    return Counts(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+    rows = [done[number] for number in numbers]
+    return Counts(**{part.name: np.concatenate([getattr(row, part.name) for row in rows]) for part in fields(Counts)})
 
 
 def _read(path: Path) -> Iterator[tuple[int, Counts]]:

@@ -7,8 +7,27 @@ neurons. A kernel here allocates nothing and so needs none of it: `_nrt=False`, 
 
 from __future__ import annotations
 
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core.typing import Signature
+from numba.extending import intrinsic
 
 kernel = njit(nogil=True, cache=True, _nrt=False)
 #: a part of a kernel, put into it before it is compiled
 part = njit(inline="always")
+
+
+@intrinsic
+def widest_vectors(typing_context):
+    """Called once in a kernel, has it compiled for the widest vectors that the processor has.
+
+    LLVM takes half of them on processors with 512 bits, for the sake of code in which they are rare. Loops over
+    neurons are nothing else, and what they compute for each neuron does not depend on the width.
+    """
+
+    def generate(context: object, builder: ir.IRBuilder, signature: Signature, arguments: tuple) -> ir.Constant:
+        # llvmlite's own list of attributes has only those without a value
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim.engine.arrays import aligned
-from neurosim.engine.compiling import kernel, part
+from neurosim.engine.compiling import kernel, part, widest_vectors
 from neurosim.engine.events import add_rows
 
 SUBTRACT, ZERO, HOLD, NONE = range(4)
@@ -118,6 +118,7 @@ def _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, de
 def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
                         recurrent_rows, reset, delay, batches, times, v, current, synaptic, fired, flags, busy,
                         out_pointers, out_indices, counts):
+    widest_vectors()
     for b in range(batches):
         for n in range(v.size):
             v[n] = 0
@@ -139,6 +140,7 @@ def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, thres
 def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
               refractory, batches, times, v, current, adapted, limit, spent, resting, fired, flags, busy,
               out_pointers, out_indices, counts):
+    widest_vectors()
     zero, one = v.dtype.type(0), v.dtype.type(1)
     rest = v.dtype.type(refractory)
     for b in range(batches):
@@ -168,6 +170,7 @@ def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, thres
 @kernel
 def leaky_integrator(pointers, indices, rows, drive, bias, beta, gain, out):
     """Leaky integrator (`LeakyIntegrator`): the membrane itself is the output, `out [batch, time, neurons]`."""
+    widest_vectors()
     for b in range(out.shape[0]):
         for t in range(out.shape[1]):
             v = out[b, t]
