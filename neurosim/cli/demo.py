@@ -10,8 +10,9 @@ from neurosim.cli.deploy import as_dict
 from neurosim.cli.output import JSON, command_line, print_json, print_table
 from neurosim.cli.train import trained_network
 
-RECIPES = ("standard", "forward_noise")
-PROFILES = ("pcm_hermes", "dynap_se2")
+RECIPES: dict[str, dict[str, float]] = {"standard": {}, "forward_noise": {"eta": 0.2}}
+#: seconds after programming at which each chip is used; None for one that does not drift
+PROFILES = {"pcm_hermes": 86400.0, "dynap_se2": None}
 
 
 def demo(
@@ -32,11 +33,12 @@ def demo(
     task = load_task("digits")
     chips = [load_profile(name) for name in PROFILES]
     runs = {}
-    for recipe in RECIPES:
-        network = trained_network(task, recipe, seed, epochs=epochs, command=command_line())
+    for recipe, settings in RECIPES.items():
+        network = trained_network(task, recipe, seed, epochs=epochs, settings=settings, command=command_line())
         network.save(folder / f"{recipe}.h5")
         for chip in chips:
             run = deploy(map_network(network, chip), task.test.inputs, task.test.labels, dies, seed,
+                         time=PROFILES[chip.name],
                          about={"task": task.name, "recipe": recipe, "command": command_line(),
                                 "data_source": task.citation})
             run.save(folder / f"{recipe}-{chip.name}.nc")
@@ -52,6 +54,6 @@ def demo(
         rows.append((*name.split(", "), f"{run.ideal_accuracy:.1%}", f"{mean.value:.1%}", f"{low.value:.1%}",
                      f"{least.value:.1%}", f"{share.value:.1%}"))
     print_table(["recipe", "chip", "network itself", "mean die", "5th percentile", "worst die", "yield"], rows,
-                f"digits, {task.test.labels.size} test samples, {dies} dies of each chip; yield at 95 % of the "
-                "network's own accuracy", numbers_from=2)
+                f"digits, {task.test.labels.size} test samples, {dies} dies of each chip, the crossbar a day after "
+                "programming; yield at 95 % of the network's own accuracy", numbers_from=2)
     typer.echo(f"report: {report}")

@@ -15,6 +15,7 @@ def report(
     out: Path = typer.Option(Path("report.html"), "--out", "-o", help="The HTML file to write."),
     title: str = typer.Option("neurosim report", help="Its heading."),
     threshold: float = typer.Option(None, help="Accuracy for the yield; default: 95 % of each network's own."),
+    figures: Path = typer.Option(None, help="A folder for the plots as SVG and PNG files as well."),
     as_json: bool = JSON,
 ) -> None:
     """Write one self-contained HTML page about one or several runs."""
@@ -22,7 +23,7 @@ def report(
     from neurosim.report import write_report
 
     found = [load_run(path) for path in runs]
-    write_report(found, out, title, threshold)
+    write_report(found, out, title, threshold, figures)
     if as_json:
         print_json({"report": str(out), "runs": [{"run": str(path), **as_dict(run, threshold)}
                                                  for path, run in zip(runs, found, strict=True)]})

@@ -1,6 +1,7 @@
 """Plots of runs, and one self-contained HTML page. Reads results, computes nothing that is not in them."""
 
+from neurosim.report.figures import write_figures
 from neurosim.report.page import write_report
 from neurosim.report.plots import plot_accuracy, plot_spikes, plot_yield
 
-__all__ = ["plot_accuracy", "plot_spikes", "plot_yield", "write_report"]
+__all__ = ["plot_accuracy", "plot_spikes", "plot_yield", "write_figures", "write_report"]

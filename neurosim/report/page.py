@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurosim import __version__
 from neurosim.deployment import Run, load_run
 from neurosim.errors import NeurosimError
-from neurosim.report.plots import plot_accuracy, plot_spikes, plot_yield
+from neurosim.report.figures import svg, write_figures
 from neurosim.writing import written_beside
 
 _STYLE = """
@@ -28,7 +27,8 @@ pre{background:#f5f5f5;padding:.8rem;overflow-x:auto;font-size:.85rem}
 
 
 def write_report(runs: Sequence[str | os.PathLike[str] | Run] | Mapping[str, Run], path: str | os.PathLike[str],
-                 title: str = "neurosim report", threshold: float | None = None) -> Path:
+                 title: str = "neurosim report", threshold: float | None = None,
+                 figures: str | os.PathLike[str] | None = None) -> Path:
     """Write one HTML file about runs; nothing in it comes from the network.
 
     Parameters
@@ -39,6 +39,8 @@ def write_report(runs: Sequence[str | os.PathLike[str] | Run] | Mapping[str, Run
         The HTML file; written beside and renamed.
     threshold:
         The accuracy at which the yield is given; default: 95 % of each run's ideal accuracy.
+    figures:
+        A folder for the plots as SVG and PNG files as well.
 
     Raises
     ------
@@ -50,6 +52,8 @@ def write_report(runs: Sequence[str | os.PathLike[str] | Run] | Mapping[str, Run
         raise NeurosimError("no runs to report", where="report", allowed="one or more")
     with written_beside(path) as temporary:
         temporary.write_text(_page(named, title, threshold), encoding="utf-8")
+    if figures is not None:
+        write_figures(named, figures)
     return Path(path)
 
 
@@ -72,12 +76,12 @@ def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
         f"<h1>{html.escape(title)}</h1>",
         f"<p class=lead>{sum(run.accuracy.size for run in runs.values())} virtual dies in {len(runs)} run(s); "
         f"neurosim {__version__}</p>",
-        "<h2>Accuracy across dies</h2>", _svg(plot_accuracy, runs, 0), "<div class=scroll>",
+        "<h2>Accuracy across dies</h2>", _svg("accuracy", runs), "<div class=scroll>",
         _table(runs, threshold), "</div>",
         "<p>Under each number: its 95 % bootstrap interval over dies. It says how far these dies stand for all dies of "
         "the type, on these test samples.</p>",
-        "<h2>Yield</h2>", _svg(plot_yield, runs, 1),
-        "<h2>Spikes</h2>", _svg(plot_spikes, runs, 2), "<div class=scroll>", _events(runs), "</div>",
+        "<h2>Yield</h2>", _svg("yield", runs),
+        "<h2>Spikes</h2>", _svg("spikes", runs), "<div class=scroll>", _events(runs), "</div>",
         "<h2>What was run</h2>", *(_what(name, run) for name, run in runs.items()),
         "<h2>Sources</h2><ul>",
         *(f"<li>{html.escape(text)}</li>"
@@ -89,21 +93,10 @@ def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
             f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n")
 
 
-def _svg(draw: Callable[..., object], runs: Mapping[str, Run], number: int) -> str:
-    """A plot as an SVG element; identifiers carry its number so that several fit on one page."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": f"neurosim{number}", "font.size": 10, "axes.spines.top": False,
-                                "axes.spines.right": False}):
-        figure = Figure(figsize=(8, 4), layout="constrained")
-        draw(runs, figure.subplots())
-        stream = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg"):]
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{number}-", text)
+def _svg(name: str, runs: Mapping[str, Run]) -> str:
+    """A plot as an SVG element; its identifiers carry its name so that several fit on one page."""
+    text = svg(name, runs)
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg"):])
     return f"<figure>{text}</figure>"
 
 

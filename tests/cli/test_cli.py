@@ -114,7 +114,10 @@ def test_deploy_and_report(call, model, tmp_path):
     assert code == 0, err
     assert json.loads(out)["runs"][0]["dies"] == 7
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
-    assert call("report", run, run, "--out", tmp_path / "r.html")[0] == 0
+    assert call("report", run, run, "--out", tmp_path / "r.html", "--figures", tmp_path / "figures")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        f"{name}.{suffix}" for name in ("accuracy", "spikes", "yield") for suffix in ("png", "svg")]
+    assert (tmp_path / "figures" / "yield.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_deploy_changes_the_profile(call, model, tmp_path):
