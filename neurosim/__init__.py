@@ -13,8 +13,9 @@ __version__ = "0.1.0"
 logging.getLogger("neurosim").addHandler(logging.NullHandler())
 
 _WHERE = {
-    **dict.fromkeys(("LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "DPINeuron", "Flatten",
-                     "LeakyIntegrator", "Linear", "MaxPool2d", "Network", "ReLU", "Sum"), "neurosim.network"),
+    **dict.fromkeys(("GRU", "LIF", "LSTM", "RNN", "AdaptiveLIF", "AvgPool2d", "BatchNorm", "Conv2d", "CubaLIF",
+                     "DPINeuron", "Flatten", "LeakyIntegrator", "Linear", "MaxPool2d", "Network", "ReLU", "Sigmoid",
+                     "Sum", "Tanh"), "neurosim.network"),
     **dict.fromkeys(("Profile", "load_profile", "profile_names"), "neurosim.profile"),
     "map_network": "neurosim.mapping",
     "Dies": "neurosim.dies",
@@ -24,8 +25,9 @@ _WHERE = {
     "NeurosimError": "neurosim.errors",
 }
 __all__ = [
-    "LIF", "AdaptiveLIF", "AvgPool2d", "Conv2d", "CubaLIF", "DPINeuron", "Dies", "Flatten", "LeakyIntegrator",
-    "Linear", "MaxPool2d", "Network", "NeurosimError", "Profile", "ReLU", "Run", "Sum", "__version__", "deploy",
+    "GRU", "LIF", "LSTM", "RNN", "AdaptiveLIF", "AvgPool2d", "BatchNorm", "Conv2d", "CubaLIF", "DPINeuron", "Dies",
+    "Flatten", "LeakyIntegrator", "Linear", "MaxPool2d", "Network", "NeurosimError", "Profile", "ReLU", "Run",
+    "Sigmoid", "Sum", "Tanh", "__version__", "deploy",
     "load_profile", "load_run", "load_task", "map_network", "profile_names", "write_report",
 ]
 
@@ -35,9 +37,13 @@ if TYPE_CHECKING:
     from neurosim.errors import NeurosimError
     from neurosim.mapping import map_network
     from neurosim.network import (
+        GRU,
         LIF,
+        LSTM,
+        RNN,
         AdaptiveLIF,
         AvgPool2d,
+        BatchNorm,
         Conv2d,
         CubaLIF,
         DPINeuron,
@@ -47,7 +53,9 @@ if TYPE_CHECKING:
         MaxPool2d,
         Network,
         ReLU,
+        Sigmoid,
         Sum,
+        Tanh,
     )
     from neurosim.profile import Profile, load_profile, profile_names
     from neurosim.report import write_report

@@ -9,8 +9,9 @@ from neurosim.engine.arrays import padded, padded_rows
 from neurosim.engine.dense import avg_pool, conv2d, linear, max_pool
 from neurosim.engine.events import gather, scatter, tally, to_events
 from neurosim.engine.neurons import adaptive_lif, cuba_lif, leaky_integrator, lif
+from neurosim.engine.recurrent import exact_product, gru, lstm, rnn
 
 __all__ = [
-    "adaptive_lif", "avg_pool", "conv2d", "cuba_lif", "gather", "leaky_integrator", "lif", "linear", "max_pool",
-    "padded", "padded_rows", "scatter", "tally", "to_events",
+    "adaptive_lif", "avg_pool", "conv2d", "cuba_lif", "exact_product", "gather", "gru", "leaky_integrator", "lif",
+    "linear", "lstm", "max_pool", "padded", "padded_rows", "rnn", "scatter", "tally", "to_events",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from neurosim.errors import NeurosimError
-from neurosim.network import Conv2d, Linear, Network, Population
+from neurosim.network import BatchNorm, Conv2d, Linear, Network, Population
 from neurosim.network.layers import SPIKING
 from neurosim.profile import Profile
 
@@ -28,8 +28,9 @@ def _layers(network: Network, profile: Profile) -> Iterator[str]:
         return
     for node in network.nodes:
         if type(node.layer).__name__ not in allowed:
+            way_out = "; Network.folded() puts it into the layer next to it" if isinstance(node.layer, BatchNorm) else ""
             yield (f"layer {node.name}: the chip has no {type(node.layer).__name__} "
-                   f"(limits.layers: {', '.join(allowed)})")
+                   f"(limits.layers: {', '.join(allowed)}){way_out}")
     last = network.nodes[-1]
     if not isinstance(last.layer, SPIKING):
         yield (f"layer {last.name}: the network ends in a {type(last.layer).__name__}, the chip gives spikes only; "

@@ -3,11 +3,13 @@
 Knows no chip: profiles come in with `mapping`. Torch and nir are imported only when asked for.
 """
 
+from neurosim.network.cells import GRU, LSTM, RNN, Cell
 from neurosim.network.circuit_layers import DPINeuron
 from neurosim.network.layers import (
     LIF,
     AdaptiveLIF,
     AvgPool2d,
+    BatchNorm,
     Conv2d,
     CubaLIF,
     Flatten,
@@ -17,14 +19,21 @@ from neurosim.network.layers import (
     MaxPool2d,
     Population,
     ReLU,
+    Sigmoid,
     Sum,
+    Tanh,
 )
 from neurosim.network.network import Network, Node
 
 __all__ = [
+    "GRU",
     "LIF",
+    "LSTM",
+    "RNN",
     "AdaptiveLIF",
     "AvgPool2d",
+    "BatchNorm",
+    "Cell",
     "Conv2d",
     "CubaLIF",
     "DPINeuron",
@@ -37,5 +46,7 @@ __all__ = [
     "Node",
     "Population",
     "ReLU",
+    "Sigmoid",
     "Sum",
+    "Tanh",
 ]

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from neurosim import engine
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
+from neurosim.network.cells import GRU, LSTM, RNN, Cell
 from neurosim.network.layers import (
     SPIKING,
     AdaptiveLIF,
     AvgPool2d,
+    BatchNorm,
     Conv2d,
     CubaLIF,
     DPINeuron,
@@ -30,7 +32,9 @@ from neurosim.network.layers import (
     MaxPool2d,
     Population,
     ReLU,
+    Sigmoid,
     Sum,
+    Tanh,
 )
 from neurosim.network.network import Network, Node
 
@@ -76,7 +80,7 @@ class Forward:
     output: `[time, batch, classes]`, or None where only the scores were asked for.
     spikes: for every spiking population, spikes of each neuron over all samples and steps, int64 `[neurons]`.
     active: for every layer with weights, in how many (sample, step) each of its inputs was not zero, int64
-    `[inputs]`; for recurrent weights under `name/recurrent`.
+    `[inputs]`; for recurrent weights under `name/recurrent`, of populations and cells.
     kept: `[time, batch, *shape]` of the layers asked for.
     """
 
@@ -147,6 +151,12 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
         elif isinstance(node.layer, Conv2d):
             bias = own.get("bias", np.zeros(own["weight"].shape[0]))
             arrays = {"weight": np.array(own["weight"], dtype, order="C"), "bias": np.array(bias, dtype)}
+        elif isinstance(node.layer, Cell):
+            bias = own.get("bias", np.zeros(own["recurrent"].shape[0]))
+            arrays = {"recurrent": np.array(own["recurrent"].T, dtype, order="C"), "bias": np.array(bias, dtype)}
+        elif isinstance(node.layer, BatchNorm):
+            factor, shift = replace(node.layer, **own).as_factors()
+            arrays = {"factor": factor.astype(dtype), "shift": shift.astype(dtype)}
         else:
             arrays = {}
         source = steps.get(node.inputs[0])
@@ -233,6 +243,10 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
                 spikes[step.node.name] = counts[step.node.name]
                 if step.arrays["recurrent"].size:
                     active[f"{step.node.name}/recurrent"] = counts[step.node.name]
+        elif isinstance(step.node.layer, Cell):
+            states = _run_cell(step, incoming[0], block, dtype)
+            signals[step.node.name] = states.reshape(-1, states.shape[2])
+            active[f"{step.node.name}/recurrent"] = np.count_nonzero(states[:, :-1], axis=(0, 1))
         else:
             signals[step.node.name] = _run_layer(network, step, incoming, dtype)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
@@ -292,9 +306,29 @@ def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.d
         return engine.max_pool(x, layer.kernel, layer.stride, layer.padding)
     if isinstance(layer, ReLU):
         return np.maximum(x, 0)
+    if isinstance(layer, Tanh):
+        return np.tanh(x)
+    if isinstance(layer, Sigmoid):
+        return (1 + np.tanh(x / 2)) / 2
+    if isinstance(layer, BatchNorm):
+        factor, shift = (step.arrays[name].reshape(-1, *(1,) * (len(shape) - 1)) for name in ("factor", "shift"))
+        return factor * x + shift
     if isinstance(layer, Sum):
         return sum((_dense(other, shape, dtype) for other in incoming[1:]), start=x)
     raise NeurosimError(f"{type(layer).__name__} cannot be run", where=f"layer {step.node.name}")
+
+
+def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype) -> np.ndarray:
+    """The states of a recurrent cell, `[batch, time, units]`."""
+    layer, rows, bias = step.node.layer, step.arrays["recurrent"], step.arrays["bias"]
+    drive = np.ascontiguousarray(_dense(signal, (bias.size,), dtype)).reshape(block.batch, block.time, bias.size)
+    out = np.empty((block.batch, block.time, rows.shape[0]), dtype)
+    product = engine.exact_product(rows, block.batch)
+    if isinstance(layer, RNN):
+        engine.rnn(drive, bias, product, layer.nonlinearity == "relu", out)
+    else:
+        {GRU: engine.gru, LSTM: engine.lstm}[type(layer)](drive, bias, product, out)
+    return out
 
 
 def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,

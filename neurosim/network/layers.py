@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from neurosim.errors import NeurosimError
+from neurosim.network.cells import GRU, LSTM, RNN
 from neurosim.network.circuit_layers import DPINeuron
 from neurosim.network.layer import Layer, Population, Shape, checked_array
 
@@ -130,6 +131,71 @@ class Flatten(Layer):
 @dataclass(frozen=True, repr=False, eq=False)
 class ReLU(Layer):
     """``y = max(x, 0)``."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Tanh(Layer):
+    """``y = tanh(x)``."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Sigmoid(Layer):
+    """``y = 1 / (1 + exp(-x))``."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class BatchNorm(Layer):
+    """``y = scale (x - mean) / sqrt(variance + eps) + shift`` for each channel, with fixed statistics.
+
+    All `[channel]`, the first axis of the input's shape. Digital: the same on every die, until a calibration puts the
+    statistics of the deployed die in the place of `mean` and `variance`. `Network.folded` puts it into the layer next
+    to it. Source: Ioffe and Szegedy, ICML 2015.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    eps: float = 1e-5
+    parameters: ClassVar = ("mean", "variance", "scale", "shift")
+    source: ClassVar = ("Ioffe and Szegedy, Batch normalization: accelerating deep network training by reducing "
+                        "internal covariate shift, ICML 2015")
+
+    def __post_init__(self) -> None:
+        for name in self.parameters:
+            object.__setattr__(self, name, checked_array(getattr(self, name), name, 1))
+        shapes = {name: value.shape for name, value in self.arrays().items()}
+        if len(set(shapes.values())) > 1:
+            raise NeurosimError(f"the shapes differ: {shapes}", allowed="[channel] for all")
+        object.__setattr__(self, "eps", float(self.eps))
+        if not (self.variance >= 0).all() or not self.eps >= 0 or not (self.variance + self.eps > 0).all():
+            raise NeurosimError(f"variance reaches down to {self.variance.min():g}, eps is {self.eps:g}",
+                                allowed="at least 0, and not both 0")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape[:1] != self.mean.shape:
+            raise NeurosimError(f"BatchNorm of {self.mean.size} channels gets shape {shape}")
+        return shape
+
+    def as_factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """``y = factor x + shift`` for each channel, in float64."""
+        factor = self.scale / np.sqrt(np.float64(self.variance) + self.eps)
+        return factor, self.shift - factor * self.mean
+
+    def after(self, layer: Linear | Conv2d) -> Linear | Conv2d:
+        """A layer with weights and this one behind it, as one layer."""
+        factor, shift = self.as_factors()
+        weight = layer.weight * factor.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+        bias = factor * (0.0 if layer.bias is None else layer.bias) + shift
+        return type(layer)(**{**layer.settings(), "weight": weight, "bias": bias})
+
+    def before(self, layer: Linear | Conv2d) -> Linear | Conv2d:
+        """This layer and one with weights behind it, that adds no zeros around its input, as one layer."""
+        factor, shift = self.as_factors()
+        per_channel = layer.weight.reshape(*layer.weight.shape[:2], -1).sum(axis=2, dtype=np.float64)
+        bias = per_channel @ shift + (0.0 if layer.bias is None else layer.bias)
+        weight = layer.weight * factor.reshape(-1, *(1,) * (layer.weight.ndim - 2))
+        return type(layer)(**{**layer.settings(), "weight": weight, "bias": bias})
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -248,7 +314,7 @@ class LeakyIntegrator(Population):
 #: every layer by the name it has in files
 LAYERS: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in (Linear, Conv2d, AvgPool2d, MaxPool2d, Flatten, ReLU, Sum, LIF, CubaLIF, AdaptiveLIF, LeakyIntegrator,
-                DPINeuron)
+    for cls in (Linear, Conv2d, AvgPool2d, MaxPool2d, Flatten, ReLU, Tanh, Sigmoid, BatchNorm, Sum, LIF, CubaLIF,
+                AdaptiveLIF, LeakyIntegrator, DPINeuron, RNN, GRU, LSTM)
 }
 SPIKING = (LIF, CubaLIF, AdaptiveLIF, DPINeuron)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurosim.errors import NeurosimError
-from neurosim.network.layers import Layer, Shape, Sum
+from neurosim.network.layers import SPIKING, BatchNorm, Conv2d, Layer, Linear, Shape, Sum
 
 if TYPE_CHECKING:
     import nir
@@ -119,8 +119,9 @@ class Network:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
+        spiking = any(isinstance(node.layer, SPIKING) for node in self.nodes)
         lines = [f"Network(dt={self.dt:g} s, input [time, batch, {', '.join(map(str, self.input_shape))}], "
-                 f"readout={self.readout!r}, spikes where v > threshold (strict))"]
+                 f"readout={self.readout!r}{', spikes where v > threshold (strict)' if spiking else ''})"]
         for node in self.nodes:
             source = "" if len(node.inputs) == 1 else f" of {', '.join(node.inputs)}"
             lines.append(f"  {node.name}: {node.layer!r}{source} -> {list(self.shapes[node.name])}")
@@ -174,6 +175,36 @@ class Network:
         from neurosim.network.files import load
 
         return load(path)
+
+    def folded(self) -> Network:
+        """The same network with every BatchNorm inside the layer next to it, where that changes nothing.
+
+        It goes into the Linear or Conv2d that feeds it and nobody else; or else into the one that it feeds alone, if
+        that adds no zeros around its input. For chips without digital arithmetic between their arrays.
+
+        >>> import neurosim as ns, numpy as np
+        >>> norm = ns.BatchNorm(mean=[1.0], variance=[4.0], scale=[1.0], shift=[0.0], eps=0)
+        >>> ns.Network.sequential([ns.Linear([[2.0]]), norm], (1,), dt=1e-3).folded()["linear"]
+        Linear(weight=1.0, bias=-0.5)
+        """
+        nodes = list(self.nodes)
+        for name in [node.name for node in self.nodes if isinstance(node.layer, BatchNorm)]:
+            norm = next(node for node in nodes if node.name == name)
+            source = norm.inputs[0]
+            below = next((node for node in nodes if node.name == source), None)
+            above = [node for node in nodes if name in node.inputs]
+            if (below is not None and isinstance(below.layer, (Linear, Conv2d))
+                    and sum(node.inputs.count(source) for node in nodes) == 1):
+                nodes[nodes.index(below)] = Node(source, norm.layer.after(below.layer), below.inputs)
+            elif len(above) == 1 and isinstance(above[0].layer, (Linear, Conv2d)) and not np.any(
+                    getattr(above[0].layer, "padding", 0)):
+                nodes[nodes.index(above[0])] = Node(above[0].name, norm.layer.before(above[0].layer), (source,))
+            else:
+                continue
+            nodes.remove(norm)
+            nodes = [Node(node.name, node.layer, tuple(source if one == name else one for one in node.inputs))
+                     for node in nodes]
+        return Network(tuple(nodes), self.input_shape, self.dt, self.readout, self.provenance)
 
     def replace_arrays(self, change: Callable[[str, str, np.ndarray], np.ndarray]) -> Network:
         """The same network with `change(layer, parameter, array)` in the place of every array."""

@@ -173,7 +173,7 @@ def to_nir(network: Network, path: str | os.PathLike[str] | None = None, lossy: 
     ------
     NeurosimError
         NIR cannot say it: a soft reset, a reset that holds for a step, adaptation, MaxPool2d, ReLU, zeros around
-        a map that differ from side to side. All reasons are listed.
+        a map that differ from side to side, a recurrent cell. All reasons are listed.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5, reset="zero")], (2,), dt=1e-3)

@@ -16,6 +16,7 @@ from neurosim.network.layers import (
     LIF,
     AdaptiveLIF,
     AvgPool2d,
+    BatchNorm,
     Conv2d,
     CubaLIF,
     Flatten,
@@ -63,6 +64,7 @@ def written(network: Network, steps: Steps) -> Sheet:
     """Nodes and edges of the whole network; losses and refusals are collected, not raised."""
     import nir
 
+    network = network.folded()
     sheet = Sheet(network, steps)
     _move_biases(sheet)
     sheet.outputs["input"] = sheet.free("input")
@@ -72,6 +74,11 @@ def written(network: Network, steps: Steps) -> Sheet:
             continue
         if isinstance(node.layer, ReLU):
             sheet.losses.append(f"{node.name}: ReLU is left out")
+            continue
+        if type(node.layer) not in _WRITERS:
+            norm = isinstance(node.layer, BatchNorm)
+            where = "; no layer next to it can take it in" if norm else ""
+            sheet.refusals.append(f"{node.name}: NIR has no {type(node.layer).__name__}{where}")
             continue
         before = network.shapes[node.inputs[0]]
         entry = _WRITERS[type(node.layer)](sheet, node, before)

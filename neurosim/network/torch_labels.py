@@ -66,7 +66,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class State:
-    """The state `slot` ("mem", "syn") of a neuron after step `at`."""
+    """The state `slot` ("mem", "syn", "cell") of a neuron or cell after step `at`."""
 
     name: str
     slot: str
@@ -82,6 +82,11 @@ class Series:
 
     items: tuple[Item, ...]
     axis: int
+
+
+@dataclass(frozen=True)
+class Final(Series):
+    """The states after the last step that an RNN, GRU or LSTM returns, one item for each of its layers."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class Foreign:
     producer: str
 
 
+#: states in words
+SLOTS = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes", "hidden": "state", "cell": "cell state"}
 Label = Signal | State | Series | Total | Foreign
 
 
@@ -119,7 +126,7 @@ def describe(label: Label | Expr | None) -> str:
     if isinstance(label, (Series, Total)):
         return describe(label.items[0]) if label.items else "nothing"
     if isinstance(label, State):
-        return f"the {'membrane' if label.slot == 'mem' else 'synaptic current'} of {label.name}"
+        return f"the {SLOTS[label.slot]} of {label.name}"
     if isinstance(label, Foreign):
         return f"{label.op} of {label.producer}"
     if isinstance(label, Apply):

@@ -23,6 +23,7 @@ from neurosim.errors import NeurosimError
 from neurosim.network.layers import (
     LIF,
     AvgPool2d,
+    BatchNorm,
     Conv2d,
     CubaLIF,
     Layer,
@@ -32,13 +33,21 @@ from neurosim.network.layers import (
     Population,
     ReLU,
     Shape,
+    Sigmoid,
+    Tanh,
 )
 
 #: the states of each supported neuron, in the order of its arguments and results
 STATES = {"Leaky": ("mem",), "Synaptic": ("syn", "mem"), "RLeaky": ("spk", "mem"), "RSynaptic": ("spk", "syn", "mem")}
-SUPPORTED = ("Leaky, Synaptic, RLeaky, RSynaptic, Linear, Conv2d, AvgPool2d, MaxPool2d, Flatten, ReLU, BatchNorm1d, "
-             "BatchNorm2d, Dropout, Identity")
-_LAYERS = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d, nn.ReLU, nn.BatchNorm1d, nn.BatchNorm2d)
+_LAYERS = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.ReLU, nn.Tanh, nn.Sigmoid,
+           nn.BatchNorm1d, nn.BatchNorm2d)
+SEQUENCES = (nn.RNN, nn.GRU, nn.LSTM)
+CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+#: where one number comes of one number, at any step
+ELEMENTWISE = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+#: dimensions, with the batch, of what a layer takes where there is no time
+RANKS = {nn.Linear: 2, nn.BatchNorm1d: 2, nn.Conv2d: 4, nn.AvgPool2d: 4, nn.AdaptiveAvgPool2d: 4, nn.MaxPool2d: 4,
+         nn.BatchNorm2d: 4}
 _VIEWS = (nn.Flatten, nn.Unflatten)
 _PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -48,12 +57,14 @@ _RESETS = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
 def kind(module: nn.Module) -> str:
     """How the tracer treats a module.
 
-    `"neuron"`, `"layer"`, `"view"`, `"same"` (gives its input on) are leaves that are understood, `"foreign"` is a leaf
-    that is not; `"container"` is somebody's own module, whose forward is followed operation by operation.
+    `"neuron"`, `"sequence"` (an LSTM: all steps at once), `"cell"` (an LSTMCell: one step), `"layer"`, `"view"`,
+    `"same"` (gives its input on) are leaves that are understood, `"foreign"` is a leaf that is not; `"container"` is
+    somebody's own module, whose forward is followed operation by operation.
     """
     if _is_neuron(module):
         return "neuron"
-    for name, classes in (("layer", _LAYERS), ("view", _VIEWS), ("same", _PASSING)):
+    for name, classes in (("layer", _LAYERS), ("view", _VIEWS), ("same", _PASSING), ("sequence", SEQUENCES),
+                          ("cell", CELLS)):
         if any(isinstance(module, cls) and type(module).forward is cls.forward for cls in classes):
             return "foreign" if name == "same" and module.training else name
     if type(module).__module__.split(".")[0] == "torch" and type(module) not in _CONTAINERS:
@@ -79,7 +90,7 @@ def neuron_type(module: nn.Module) -> str:
     return cls.__name__
 
 
-def _numbers(tensor: torch.Tensor) -> np.ndarray:
+def numbers(tensor: torch.Tensor) -> np.ndarray:
     """As a numpy array: float32 where that loses nothing, else float64."""
     array = tensor.detach().cpu().numpy().astype(np.float64)
     narrow = array.astype(np.float32)
@@ -88,7 +99,7 @@ def _numbers(tensor: torch.Tensor) -> np.ndarray:
 
 def _per_neuron(tensor: torch.Tensor, shape: Shape, what: str) -> np.ndarray:
     """A neuron parameter as torch broadcasts it over `[batch, *shape]`: a scalar, or of the population's shape."""
-    array = _numbers(tensor)
+    array = numbers(tensor)
     if array.size == 1:
         return array.reshape(())
     if array.ndim > len(shape) and set(array.shape[: array.ndim - len(shape)]) == {1}:
@@ -171,29 +182,27 @@ def _recurrence(through: nn.Module, shape: Shape) -> dict[str, np.ndarray]:
         if through.weight.shape != (shape[0], shape[0]):
             raise NeurosimError(f"the recurrent weight has shape {list(through.weight.shape)}",
                                 allowed=f"[{shape[0]}, {shape[0]}]")
-        bias = {} if through.bias is None else {"bias": _numbers(through.bias)}
-        return {"recurrent": _numbers(through.weight), **bias}
+        bias = {} if through.bias is None else {"bias": numbers(through.bias)}
+        return {"recurrent": numbers(through.weight), **bias}
     if type(through).__name__ == "RecurrentOneToOne":
         return {"recurrent": np.diag(np.broadcast_to(_per_neuron(through.V, shape, "V"), shape))}
     raise NeurosimError(f"the recurrence is a {type(through).__name__}", allowed="Linear, or one-to-one V")
 
 
-def layer(module: nn.Module, after: nn.Module | None = None, norm: nn.Module | None = None) -> Layer:
-    """The layer without state that a torch module stands for; a BatchNorm goes into the Linear or Conv2d `after`
-    which it stands, or (`norm`) into the Linear that it feeds."""
-    if norm is not None:  # W (s x + t) + b
-        scale, shift = _affine(norm)
-        plain = layer(module)
-        return Linear(plain.weight * scale, plain.weight @ shift + (0.0 if plain.bias is None else plain.bias))
+def layer(module: nn.Module, shape: Shape) -> Layer:
+    """The layer without state that a torch module stands for; `shape` of its input, without batch."""
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-        return _folded(module, after)
+        return _norm(module)
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        bias = None if module.bias is None else _numbers(module.bias)
+        bias = None if module.bias is None else numbers(module.bias)
         if isinstance(module, nn.Linear):
-            return Linear(_numbers(module.weight), bias)
-        return Conv2d(_numbers(_dense_kernel(module)), bias, module.stride, _conv_padding(module), module.dilation)
-    if isinstance(module, nn.ReLU):
-        return ReLU()
+            return Linear(numbers(module.weight), bias)
+        return Conv2d(numbers(_dense_kernel(module)), bias, module.stride, _conv_padding(module), module.dilation)
+    for kind_of, made in ((nn.ReLU, ReLU), (nn.Tanh, Tanh), (nn.Sigmoid, Sigmoid)):
+        if isinstance(module, kind_of):
+            return made()
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return _adaptive_pool(module, shape)
     if module.ceil_mode:
         raise NeurosimError("ceil_mode=True", allowed="False")
     if isinstance(module, nn.AvgPool2d):
@@ -233,41 +242,35 @@ def _conv_padding(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
     return pairs
 
 
-def _folded(norm: nn.BatchNorm1d | nn.BatchNorm2d, after: nn.Module | None) -> Linear | Conv2d:
-    """``norm(W x + b)`` as one layer: ``s (W x + b - mean) + shift`` with ``s = scale / sqrt(variance + eps)``."""
-    scale, shift = _affine(norm)
-    fits = nn.Conv2d if isinstance(norm, nn.BatchNorm2d) else nn.Linear
-    if not isinstance(after, fits):
-        raise NeurosimError(f"{type(norm).__name__} stands after "
-                            f"{type(after).__name__ if after is not None else 'no layer with weights'}",
-                            allowed=f"directly after a {fits.__name__}, into which it is folded, or a BatchNorm1d "
-                            "before one Linear only")
-    plain = layer(after)
-    weight = plain.weight * scale.reshape(-1, *(1,) * (plain.weight.ndim - 1))
-    return type(plain)(weight, scale * (0.0 if plain.bias is None else plain.bias) + shift, **plain.settings())
-
-
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
-    """What a BatchNorm with fixed statistics does: s and t of ``s x + t`` for each channel."""
+def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
     if norm.running_mean is None:
         raise NeurosimError("track_running_stats=False: it takes the statistics of each batch", allowed="True")
-    variance, mean = (t.detach().cpu().numpy().astype(np.float64) for t in (norm.running_var, norm.running_mean))
-    scale, shift = 1 / np.sqrt(variance + norm.eps), np.zeros_like(mean)
-    if norm.affine:
-        scale = scale * norm.weight.detach().cpu().numpy()
-        shift = norm.bias.detach().cpu().numpy().astype(np.float64)
-    return scale, shift - scale * mean
+    size = norm.running_mean.shape
+    scale, shift = (norm.weight, norm.bias) if norm.affine else (torch.ones(size), torch.zeros(size))
+    return BatchNorm(numbers(norm.running_mean), numbers(norm.running_var), numbers(scale), numbers(shift), norm.eps)
+
+
+def _adaptive_pool(module: nn.AdaptiveAvgPool2d, shape: Shape) -> AvgPool2d:
+    """Windows of one size, where the output size divides the input's."""
+    size = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    size = tuple(n if want is None else want for n, want in zip(shape[1:], size, strict=True))
+    if any(n % want for n, want in zip(shape[1:], size, strict=True)):
+        raise NeurosimError(f"it makes {list(size)} of {list(shape[1:])}: windows of different sizes",
+                            allowed="an output size that divides the input's")
+    return AvgPool2d(tuple(n // want for n, want in zip(shape[1:], size, strict=True)))
 
 
 def module_for(name: str, args: tuple, kwargs: dict) -> nn.Module:
-    """The module that does what a call of relu, max_pool2d, avg_pool2d or linear does; `args` without the input."""
-    if name.startswith("relu"):
-        return nn.ReLU()
+    """The module that does what a call of relu, tanh, max_pool2d, linear ... does; `args` without the input."""
+    if name.rstrip("_") in ELEMENTWISE:
+        return ELEMENTWISE[name.rstrip("_")]()
     kwargs = {key: value for key, value in kwargs.items() if key != "input"}
     if name == "max_pool2d":
         return nn.MaxPool2d(*args, **kwargs)
     if name == "avg_pool2d":
         return nn.AvgPool2d(*args, **kwargs)
+    if name == "adaptive_avg_pool2d":
+        return nn.AdaptiveAvgPool2d(*args, **kwargs)
     weight, bias = [*args, *[kwargs.get(key) for key in ("weight", "bias")[len(args):]]]
     made = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
     made.weight = nn.Parameter(weight.detach(), requires_grad=False)

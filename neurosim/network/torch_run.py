@@ -19,8 +19,10 @@ from torch import nn
 
 from neurosim.errors import NeurosimError
 from neurosim.network.torch_labels import (
+    SLOTS,
     Apply,
     Expr,
+    Final,
     Foreign,
     Label,
     Series,
@@ -30,11 +32,13 @@ from neurosim.network.torch_labels import (
     Total,
     Zero,
     describe,
+    from_input,
     label_of,
     put_label,
     tensors_in,
 )
 from neurosim.network.torch_layers import STATES, kind, neuron_type
+from neurosim.network.torch_recurrent import Level, levels
 from neurosim.network.torch_signals import Tracer
 
 
@@ -42,26 +46,36 @@ from neurosim.network.torch_signals import Tracer
 class Trace:
     """What one run showed.
 
-    sources: what drives each neuron, canonical (delays in the place of steps). shapes: of each neuron's population.
-    spikes: what each neuron gave, one array `[batch, *shape]` of bool for each step. returned: labels and values of
-    what the module returned. time_axis: of the sample; None where the sample is held for all steps. stepped: whether
-    the module was called once for each step. crash: what the module raised.
+    sources: what drives each neuron and each layer of recurrent cells, canonical (delays in the place of steps).
+    shapes: of each neuron's population. spikes: what each neuron gave, one array `[batch, *shape]` of bool for each
+    step. levels: the layers of recurrent cells; states: what those gave that could be seen, as `spikes`. returned:
+    labels and values of what the module returned. time_axis: of the sample; None where the sample is held for all
+    steps. stepped: whether the module was called once for each step. timeless: whether there is no time: one step.
+    crash: what the module raised.
     """
 
     tracer: Tracer
     sample: torch.Tensor
     time_axis: int | None
     stepped: bool
+    timeless: bool = False
     sources: dict[str, Expr] = field(default_factory=dict)
     neurons: dict[str, nn.Module] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     spikes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    levels: dict[str, Level] = field(default_factory=dict)
+    states: dict[str, list[np.ndarray]] = field(default_factory=dict)
     returned: list[tuple[Label | None, np.ndarray]] = field(default_factory=list)
     crash: Exception | None = None
 
     @property
     def looped(self) -> bool:
-        return any(len(steps) > 1 for steps in self.spikes.values())
+        return any(count > 1 for count in self.counts.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many steps each neuron and layer of cells was seen to make."""
+        return {name: len(steps) for name, steps in (self.spikes | self.states).items()}
 
 
 def leaves(module: nn.Module, name: str = "", seen: set[nn.Module] | None = None) -> Iterator[tuple[str, nn.Module]]:
@@ -136,7 +150,8 @@ class _Watch:
 
     def _attach(self, name: str, module: nn.Module) -> None:
         what = kind(module)
-        after = {"neuron": self._neuron, "foreign": self._foreign}.get(what, self._leaf)
+        after = {"neuron": self._neuron, "foreign": self._foreign, "cell": self._cell,
+                 "sequence": self._sequence}.get(what, self._leaf)
         module.register_forward_pre_hook(
             lambda module, args, kwargs: self._before(name, what, module, args, kwargs), with_kwargs=True)
         module.register_forward_hook(
@@ -146,7 +161,13 @@ class _Watch:
     def _before(self, name: str, what: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.tracer.inside += 1
         if what == "neuron":
-            self._check_states(name, module, args, kwargs)
+            step, shape = len(self.trace.spikes.get(name, ())), next(tensors_in([args, kwargs])).shape
+            self._check_states(name, self._states(module, args, kwargs), step, shape)
+        elif what in ("cell", "sequence"):
+            given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments.get("hx")
+            states = given if isinstance(given, tuple) else (torch.zeros(0) if given is None else given,)
+            step = len(self.trace.states.get(name, ())) if what == "cell" else 0
+            self._check_states(name, dict(zip(("hidden", "cell"), states, strict=False)), step, None)
 
     def _after(self, after: Callable, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
         after(name, module, args, kwargs, out)
@@ -181,37 +202,83 @@ class _Watch:
         return {slot: bound[slot] if bound.get(slot) is not None else getattr(module, slot)
                 for slot in STATES[neuron_type(module)]}
 
-    def _check_states(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        step = len(self.trace.spikes.get(name, ()))
-        shape = next(tensors_in([args, kwargs])).shape
-        for slot, value in self._states(module, args, kwargs).items():
-            what = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes"}[slot]
+    def _check_states(self, name: str, states: dict[str, torch.Tensor], step: int, shape: torch.Size | None) -> None:
+        for slot, value in states.items():
             if step == 0:
                 if value.numel() and value.any():
-                    self.tracer.problem(f"{name} starts with a {what} that is not zero", allowed="zeros",
+                    self.tracer.problem(f"{name} starts with a {SLOTS[slot]} that is not zero", allowed="zeros",
                                         hint="reset the states, or let the forward begin with zeros")
                 continue
-            last = Signal(self.tracer.source(name, step - 1)) if slot == "spk" else State(name, slot, step - 1)
-            if label_of(value) != last or value.shape != shape:
+            is_output = slot in ("spk", "hidden")
+            last = Signal(self.tracer.source(name, step - 1)) if is_output else State(name, slot, step - 1)
+            if label_of(value) != last or (shape is not None and value.shape != shape):
                 self.tracer.problem(
-                    f"at step {step} the {what} of {name} is {_given(label_of(value))}, not what it was after step "
-                    f"{step - 1}", allowed="states that go on from step to step", hint="reset only before the first")
+                    f"at step {step} the {SLOTS[slot]} of {name} is {_given(label_of(value))}, not what it was after "
+                    f"step {step - 1}", allowed="states that go on from step to step",
+                    hint="reset only before the first")
 
     def _neuron(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
-        trace, tracer = self.trace, self.tracer
+        trace, spikes = self.trace, next(tensors_in(out))
         step = len(trace.spikes.setdefault(name, []))
-        spikes = next(tensors_in(out))
         trace.spikes[name].append((spikes != 0).numpy())
-        tensor = next(tensors_in([args, kwargs]))
-        label = tracer.incoming(tensor, name)
-        if isinstance(label, Series):
-            tracer.leaf(name, module, tensor)
-        elif label is not None:
-            self._drive(name, tracer.canonical(label.expr, step), step)
+        self._one_step(name, module, next(tensors_in([args, kwargs])), step)
         trace.neurons[name], trace.shapes[name] = module, tuple(spikes.shape[1:])
         for slot in STATES[neuron_type(module)]:
             put_label(getattr(module, slot), State(name, slot, step))
-        put_label(spikes, Signal(tracer.source(name, step)))
+        put_label(spikes, Signal(self.tracer.source(name, step)))
+
+    def _one_step(self, name: str, module: nn.Module, tensor: torch.Tensor, step: int) -> None:
+        label = self.tracer.incoming(tensor, name)
+        if isinstance(label, Series):
+            self.tracer.leaf(name, module, tensor)
+        elif label is not None:
+            self._drive(name, self.tracer.canonical(label.expr, step), step)
+
+    # ---- recurrent cells
+
+    def _cell(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        state, *more = tensors_in(out)
+        step = len(self.trace.states.setdefault(name, []))
+        self.trace.states[name].append(state.numpy().copy())
+        self._one_step(name, module, next(tensors_in([args, kwargs])), step)
+        self.trace.levels |= levels(name, module)
+        put_label(state, Signal(self.tracer.source(name, step)))
+        for one in more:
+            put_label(one, State(name, "cell", step))
+
+    def _sequence(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        """An RNN, GRU or LSTM gives the states of its last layer at all steps, and the last states of all layers."""
+        trace, tracer, tensor = self.trace, self.tracer, next(tensors_in([args, kwargs]))
+        made, axis = levels(name, module), 1 if module.batch_first else 0
+        *_, last = made
+        label = tracer.incoming(tensor, name)
+        if label is not None and (not isinstance(label, Series) or label.axis != axis or tensor.ndim != 3):
+            tracer.misread |= from_input(label)
+            tracer.problem(f"{name} gets {describe(label)} of shape {list(tensor.shape)}",
+                           allowed=f"all steps of a signal, [{'batch, time' if axis else 'time, batch'}, features]")
+            label = None
+        if last in trace.states:
+            tracer.problem(f"{name} is called twice", allowed="once, with all steps",
+                           hint="for one step at a time there are RNNCell, GRUCell and LSTMCell")
+        if label is None or last in trace.states:
+            for one in tensors_in(out):
+                put_label(one, Foreign(f"{type(module).__name__} ({name})", describe(label_of(tensor))))
+            return
+        below = None
+        for one, level in made.items():
+            trace.levels[one] = level
+            if below is not None:
+                trace.sources[one] = tracer.source(below, 0)
+            below = one
+        for step, item in enumerate(label.items):
+            self._drive(next(iter(made)), tracer.canonical(item.expr, step), step)
+        states, *ends = tensors_in(out)
+        trace.states[last] = [one.numpy().copy() for one in states.unbind(axis)]
+        end = len(label.items) - 1
+        put_label(states, Series(tuple(Signal(tracer.source(last, t)) for t in range(end + 1)), axis))
+        put_label(ends[0], Final(tuple(Signal(tracer.source(one, end)) for one in made), 0))
+        for one in ends[1:]:
+            put_label(one, Final(tuple(State(name, "cell", end) for name in made), 0))
 
     def _drive(self, name: str, expr: Expr, step: int) -> None:
         known = self.trace.sources.get(name)
@@ -253,9 +320,10 @@ def begins(first: Expr, later: Expr, name: str | None) -> bool:
             and all(begins(a, b, name) for a, b in zip(first.args, later.args, strict=True)))
 
 
-def run_once(module: nn.Module, sample: torch.Tensor, time_axis: int | None, stepped: bool) -> Trace:
+def run_once(module: nn.Module, sample: torch.Tensor, time_axis: int | None, stepped: bool = False,
+             timeless: bool = False) -> Trace:
     """Run a copy of `module` on a float64 sample: at one go, or (`stepped`) on `sample[t]` for each t."""
-    trace = Trace(Tracer(), sample, time_axis, stepped)
+    trace = Trace(Tracer(), sample, time_axis, stepped, timeless)
     twin = copy_of(module)  # one for each run: states begin at rest
     _Watch(trace, twin)
     neurons = [leaf for _, leaf in leaves(twin) if kind(leaf) == "neuron"]

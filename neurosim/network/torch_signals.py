@@ -36,7 +36,7 @@ from neurosim.network.torch_labels import (
     put_label,
     tensors_in,
 )
-from neurosim.network.torch_layers import equal, module_for
+from neurosim.network.torch_layers import ELEMENTWISE, RANKS, equal, module_for
 
 _CASTS = {"float", "double", "half", "bfloat16", "to", "type", "type_as", "cpu", "cuda"}
 _SAME = {"clone", "detach", "detach_", "contiguous", "data", "requires_grad_", "alias", "positive", "identity"}
@@ -50,7 +50,8 @@ _TOTALS = {"sum": "sum", "mean": "sum", "max": "max", "amax": "max"}
 _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros",
                "new_ones", "new_empty", "new_full", "new_tensor"}
 _DECISIONS = {"__bool__", "item", "__float__", "__int__", "__index__", "tolist"}
-_LAYERS = {"relu", "relu_", "max_pool2d", "avg_pool2d", "linear"}
+_LAYERS = {*ELEMENTWISE, *(f"{name}_" for name in ELEMENTWISE), "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
+           "linear"}
 
 
 def _op_name(func: object) -> str:
@@ -62,7 +63,7 @@ class Tracer(TorchFunctionMode):
     """Carries labels through torch operations. While `inside` > 0 a leaf is at work, and nothing is looked at.
 
     problems: what was refused, in the order of the run. misread: the input was used in a way that does not go with
-    the time axis that was assumed for it.
+    the time axis that was assumed for it. one_step: every layer got what a layer takes where there is no time.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class Tracer(TorchFunctionMode):
         self.inside = 0
         self.problems: list[NeurosimError] = []
         self.misread = False
+        self.one_step = True
         self.zero = Zero()
         self._known: dict[tuple, Expr] = {}
         self._made: list[nn.Module] = []
@@ -126,11 +128,13 @@ class Tracer(TorchFunctionMode):
     def leaf(self, name: str, part: nn.Module, tensor: torch.Tensor) -> Label:
         """The label of what the leaf `part` gives for `tensor`."""
         label = self.incoming(tensor, name)
+        self.one_step &= all(tensor.ndim == rank for cls, rank in RANKS.items() if isinstance(part, cls))
         if label is None:
             return Foreign(name, describe(label_of(tensor)))
         if isinstance(label, Signal):
             return Signal(self.apply(name, part, label.expr))
-        if isinstance(part, nn.ReLU) or (isinstance(part, nn.Linear) and label.axis < tensor.ndim - 1):
+        elementwise = isinstance(part, tuple(ELEMENTWISE.values()))
+        if elementwise or (isinstance(part, nn.Linear) and label.axis < tensor.ndim - 1):
             return Series(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), label.axis)
         self.misread |= from_input(label)
         self.problem(f"{name} gets all time steps of {describe(label)} at once", allowed="one step at a time")

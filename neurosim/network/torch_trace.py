@@ -1,15 +1,15 @@
-"""A trained snnTorch (or torch) module, unchanged -> a `Network`, and the proof that both give the same spikes.
+"""A trained snnTorch or torch module, unchanged -> a `Network`, and the proof that both give the same.
 
 How it is done: a copy of the module runs once on a sample in float64 (`torch_run`), while labels follow its tensors
 (`torch_labels`, `torch_signals`); what drives each neuron is then known, and the parameters are read out of the modules
-(`torch_layers`). Whatever has no counterpart is refused by name. Here: finding the time axis, choosing the output,
-putting the nodes together, the proof.
+(`torch_layers`, `torch_recurrent`) and the output is chosen (`torch_output`). Whatever has no counterpart is refused by
+name. Here: finding the time axis, putting the nodes together, the proof.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,19 +25,17 @@ from neurosim.network.torch_labels import (
     SUM,
     Apply,
     Expr,
-    Foreign,
-    Label,
     Series,
-    Signal,
     Source,
-    State,
     Total,
     View,
     Zero,
     describe,
 )
 from neurosim.network.torch_layers import integrator, kind, layer, neuron_type, population
-from neurosim.network.torch_run import Trace, begins, leaves, run_once
+from neurosim.network.torch_output import Output
+from neurosim.network.torch_recurrent import refuse
+from neurosim.network.torch_run import Trace, leaves, run_once
 
 T = TypeVar("T")
 
@@ -50,23 +48,26 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
     Parameters
     ----------
     module:
-        Built of snnTorch's Leaky, Synaptic, RLeaky, RSynaptic and torch's Linear, Conv2d, AvgPool2d, MaxPool2d, ReLU,
-        BatchNorm (in eval mode, after a layer with weights), Flatten, Dropout (left out), additions of two signals.
-        A recurrence written by hand, ``lif(fc(x) + rec(spk))``, becomes the population's own.
+        Built of snnTorch's Leaky, Synaptic, RLeaky, RSynaptic and torch's RNN, GRU, LSTM (several layers, one
+        direction), their cells, Linear, Conv2d, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, Tanh, Sigmoid, BatchNorm
+        (with its running statistics), Flatten, Dropout (left out), additions of two signals. A recurrence written by
+        hand, ``lif(fc(x) + rec(spk))``, becomes the population's own. What becomes one layer of recurrent cells named
+        "rnn" are two nodes: the weights of its input, "rnn.input", and "rnn".
         The module is not changed: a copy runs, in eval mode, with all states at rest.
     sample:
         Input to follow through the module, better with spikes in all its layers. A module that does one step takes
         `[time, batch, *shape]` and is called with each `sample[t]`, its states kept in between. A module with the time
         loop inside is called once with the whole sample; its time axis is the one that the loop indexes. A loop that
-        takes the same input at each step gets `[batch, *shape]`; the network then wants it repeated over time.
+        takes the same input at each step gets `[batch, *shape]`; the network then wants it repeated over time. So does
+        a module without any state, a plain CNN: its network takes one step, `[1, batch, *shape]`.
     dt:
         What one step means, in seconds.
     readout:
         `"sum"`, `"max"` or `"last"` over time. Without it, what the module does to its output over time, and `"sum"`
         where it returns all steps; a membrane returned with all steps needs it said.
     output:
-        Name of the neuron module whose spikes are read out, or of its membrane (`"lif2.mem"`); needed only if what
-        the module returns does not end in one place.
+        Name of the neuron module whose spikes are read out, or of its membrane (`"lif2.mem"`), or of the recurrent
+        module; needed only if what the module returns does not end in one place.
     time_loop:
         Whether the loop over time is inside the module. Without it: True if, called with the whole sample, any of its
         neurons is called more than once. A plain Sequential has none.
@@ -74,8 +75,9 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
         True if the sample is `[batch, time, *shape]`, False if it is `[time, batch, *shape]`; without it, a loop's
         indexing tells, and a module of one step takes time first.
     prove:
-        Run the network on the sample and require every spike of every population to be the module's own. Both run in
-        float64: in float32, the order of additions already decides on a few spikes in a million.
+        Run the network on the sample and require every spike of every population to be the module's own, and every
+        number of recurrent cells and of the output within 1e-10 of the largest. Both run in float64: in float32, the
+        order of additions already decides on a few spikes in a million.
 
     Raises
     ------
@@ -99,11 +101,13 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
         for name, leaf in leaves(module):
             if kind(leaf) == "neuron":
                 _of(name, neuron_type, leaf)
+            elif kind(leaf) in ("sequence", "cell"):
+                _of(name, refuse, leaf)
         trace = _trace(module, sample, time_loop, batch_first)
         if trace.tracer.problems:
             raise trace.tracer.problems[0]
         steps = _steps(trace)
-        chosen = _Output(trace, steps, output, readout)
+        chosen = Output(trace, steps, output, readout)
         parts = _Assembly(trace)
         if chosen.membrane:
             parts.integrator(chosen.expr)
@@ -132,6 +136,8 @@ def _version(trace: Trace) -> str:
 
 
 def _input_words(trace: Trace, steps: int) -> str:
+    if trace.timeless:
+        return "without time: one step, [1, batch, ...]"
     if trace.stepped:
         return "one step at a time"
     if trace.time_axis is None:
@@ -143,14 +149,19 @@ def _input_words(trace: Trace, steps: int) -> str:
 
 
 def _trace(module: nn.Module, sample: torch.Tensor, time_loop: bool | None, batch_first: bool | None) -> Trace:
+    kinds = {kind(leaf) for _, leaf in leaves(module)}
     one_step = type(module).forward is nn.Sequential.forward or kind(module) != "container"
     first = 1 if batch_first else 0
     if sample.ndim < 2 or 0 in sample.shape:
         raise NeurosimError(f"the sample has shape {list(sample.shape)}", allowed="[time, batch, *shape]")
+    if not kinds & {"neuron", "sequence", "cell"} and time_loop is None and batch_first is None:
+        still = run_once(module, sample, None, timeless=True)
+        if still.crash is None and still.tracer.one_step and not still.tracer.misread:
+            return still
     whole = None
-    if time_loop or (time_loop is None and not one_step):
-        whole = run_once(module, sample, first, stepped=False)
-        if time_loop or whole.looped:
+    if time_loop or "sequence" in kinds or (time_loop is None and not one_step):
+        whole = run_once(module, sample, first)
+        if time_loop or "sequence" in kinds or whole.looped:
             return _looped(module, whole, batch_first)
     if sample.ndim < 3:
         raise NeurosimError(f"the sample has shape {list(sample.shape)}", allowed="[time, batch, *shape]",
@@ -161,9 +172,9 @@ def _trace(module: nn.Module, sample: torch.Tensor, time_loop: bool | None, batc
         raise NeurosimError(f"called step by step, it fails: {_crash(trace.crash)}{also}",
                             hint="a forward that takes states needs a module around it that loops over time"
                             ) from trace.crash
-    for name, spikes in trace.spikes.items():
-        if len(spikes) != sample.shape[first]:
-            raise NeurosimError(f"{name} is called {len(spikes)} times in {sample.shape[first]} steps",
+    for name, count in trace.counts.items():
+        if count != sample.shape[first]:
+            raise NeurosimError(f"{name} is called {count} times in {sample.shape[first]} steps",
                                 allowed="once at each step",
                                 hint="if the module loops over time, say time_loop=True; one neuron in two places of a "
                                 "net is not supported")
@@ -183,123 +194,29 @@ def _looped(module: nn.Module, trace: Trace, batch_first: bool | None) -> Trace:
     for axis in others:
         if not trace.tracer.misread:
             return trace
-        trace = run_once(module, trace.sample, axis, stepped=False)
+        trace = run_once(module, trace.sample, axis)
     return first if trace.tracer.misread else trace
 
 
 def _steps(trace: Trace) -> int:
-    counts = {name: len(spikes) for name, spikes in trace.spikes.items()}
+    counts = trace.counts
     if len(set(counts.values())) > 1:
         raise NeurosimError(f"its neurons are called {counts} times", allowed="equally often")
-    return next(iter(counts.values()), trace.sample.shape[trace.time_axis or 0])
-
-
-# ---- choosing the output
-
-
-class _Output:
-    """What is read out: `expr` (canonical), or the `membrane` of its population; the readout `rule`; and the returned
-    tensor, with its label, in which it was found."""
-
-    def __init__(self, trace: Trace, steps: int, name: str | None, readout: str | None) -> None:
-        self.trace, self.steps = trace, steps
-        found = [(self._origin(label), label, value) for label, value in trace.returned
-                 if label is not None and not _is_current(label)]
-        if name is not None:
-            self.expr, self.membrane = self._named(name)
-        else:
-            self.expr, self.membrane = self._only_end([origin for origin, _, _ in found])
-        fits = [(label, value) for origin, label, value in found if origin == (self.expr, self.membrane)]
-        self.label, self.value = fits[0] if fits else (None, None)
-        rules = {rule for rule in (self._does(label) for label, _ in fits) if rule}
-        if readout is None and len(rules) > 1:
-            raise NeurosimError(f"it returns the {', the '.join(sorted(rules))} over time of its output",
-                                hint="choose with readout=")
-        if readout is None and not rules and self.membrane:
-            raise NeurosimError("it returns a membrane at all steps", hint="say readout='sum', 'max' or 'last'")
-        self.rule = readout or next(iter(rules), "sum")
-
-    def _does(self, label: Label) -> str | None:
-        if isinstance(label, Total):
-            return label.rule
-        return "last" if isinstance(label, (Signal, State)) else None
-
-    def _origin(self, label: Label) -> tuple[Expr | Foreign, bool]:
-        """Which signal or membrane a returned tensor holds, if it holds one at all steps."""
-        if isinstance(label, Foreign):
-            return label, False
-        lone = isinstance(label, (Signal, State))
-        items = (label,) if lone else label.items
-        first = self.steps - 1 if lone else 0
-        tracer, origins = self.trace.tracer, []
-        for step, item in enumerate(items, first):
-            if isinstance(item, State):
-                held = item.slot == "mem" and item.at == step
-                origins.append((tracer.source(item.name, 0), True) if held else None)
-            else:
-                origins.append((tracer.canonical(item.expr, step), False))
-        last = origins[-1]
-        same = last and all(one == last or (step == 0 and one and one[1] == last[1] and begins(one[0], last[0], None))
-                            for step, one in enumerate(origins))
-        if not same or (not lone and len(items) != self.steps):
-            return Foreign("choice of steps", describe(label)), False
-        return last
-
-    def _named(self, name: str) -> tuple[Expr, bool]:
-        leaf = name.removesuffix(".mem")
-        if leaf not in self.trace.neurons:
-            raise NeurosimError(f"output is {name!r}", allowed=", ".join(self.trace.neurons))
-        return self.trace.tracer.source(leaf, 0), leaf != name
-
-    def _only_end(self, origins: list[tuple[Expr | Foreign, bool]]) -> tuple[Expr, bool]:
-        """The one returned signal that all others lead to; spikes rather than the membrane they came from."""
-        for origin, _ in origins:
-            if isinstance(origin, Foreign):
-                raise NeurosimError(f"the operation {origin.op!r} between {origin.producer} and the output has no "
-                                    "counterpart", hint="return the signal itself, or name the neuron with output=")
-        spikes = {id(expr) for expr, membrane in origins if not membrane}
-        ends = {id(expr): (expr, id(expr) not in spikes) for expr, _ in origins}
-        if not ends:
-            raise NeurosimError("it returns nothing that comes from its input",
-                                hint="return the spikes of the last neurons")
-        for end in ends.values():
-            if ends.keys() <= {id(expr) for expr in _upstream(end[0], self.trace)}:
-                return end
-        told = ", ".join(describe(expr) for expr, _ in ends.values())
-        raise NeurosimError(f"it returns several signals that do not lead to one of them: {told}",
-                            hint="name the neuron to read out with output=")
-
-
-def _is_current(label: Label) -> bool:
-    """A synaptic current, which snnTorch's neurons return together with their spikes: nobody reads it out."""
-    items = label.items if isinstance(label, (Series, Total)) else (label,)
-    return all(isinstance(item, State) and item.slot == "syn" for item in items)
-
-
-def _upstream(expr: Expr, trace: Trace, seen: set[int] | None = None) -> Iterator[Expr]:
-    """`expr` and all that it is made of."""
-    seen = set() if seen is None else seen
-    if id(expr) in seen:
-        return
-    seen.add(id(expr))
-    yield expr
-    below = expr.args if isinstance(expr, Apply) else ()
-    if isinstance(expr, Source) and expr.name in trace.sources:
-        below = (trace.sources[expr.name],)
-    for one in below:
-        yield from _upstream(one, trace, seen)
+    return 1 if trace.timeless else next(iter(counts.values()), trace.sample.shape[trace.time_axis or 0])
 
 
 # ---- putting the nodes together
 
 
 class _Assembly:
-    """The nodes, each after what it needs. populations: node -> neuron module whose spikes it must give."""
+    """The nodes, each after what it needs. populations: node -> neuron module whose spikes it must give; cells: node ->
+    layer of recurrent cells whose states it must give."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.nodes: list[Node] = []
         self.populations: dict[str, str] = {}
+        self.cells: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._shapes: dict[str, Shape] = {}
         self._read: set[Shape] = set()
@@ -325,9 +242,15 @@ class _Assembly:
         if expr.at:
             late = "steps late" if expr.at > 0 else "steps early"
             raise NeurosimError(f"{describe(expr)} is used {abs(expr.at)} {late}", allowed="in the same step",
-                                hint="a recurrence is lif(fc(x) + rec(spk)), with rec a Linear and spk of this lif")
+                                hint="a recurrence is lif(fc(x) + rec(spk)), with rec a Linear and spk of this lif; "
+                                "or an RNN, GRU, LSTM, or one of their cells")
         if expr.name == "input":
             return self._input(self._given)
+        if expr.name in self.trace.levels:
+            level, below = self.trace.levels[expr.name], self.add(self.trace.sources[expr.name])
+            name = self._node(expr.name, level.cell, self._node(f"{expr.name}.input", level.input, below))
+            self.cells[name] = expr.name
+            return name
         drive, feedback = self._feedback(expr.name, self.trace.sources[expr.name])
         name = self._node(expr.name, lambda: population(self.trace.neurons[expr.name], self.trace.shapes[expr.name],
                                                         feedback), self.add(drive))
@@ -358,14 +281,8 @@ class _Assembly:
             return inputs[0] if len(inputs) == 1 else self._node("sum", Sum, *inputs)
         if isinstance(expr.part, View):
             return self._view(expr)
-        below = expr.args[0]
-        part = below.part if isinstance(below, Apply) else None
-        if isinstance(expr.part, (nn.BatchNorm1d, nn.BatchNorm2d)) and isinstance(part, nn.Module):
-            return self._node(expr.name, lambda: layer(expr.part, part), self.add(below.args[0]))
-        if isinstance(expr.part, nn.Linear) and isinstance(part, nn.BatchNorm1d) and not isinstance(
-                getattr(below.args[0], "part", None), nn.Linear):  # no layer before the norm: it goes into this one
-            return self._node(expr.name, lambda: layer(expr.part, norm=part), self.add(below.args[0]))
-        return self._node(expr.name, lambda: layer(expr.part), self.add(below))
+        below = self.add(expr.args[0])
+        return self._node(expr.name, lambda: layer(expr.part, self._shapes[below]), below)
 
     def _view(self, expr: Apply) -> str:
         view, below = expr.part, expr.args[0]
@@ -393,14 +310,14 @@ class _Assembly:
 _REPORT = "report it: the network that was built is not the module"
 
 
-def _prove(network: Network, trace: Trace, steps: int, parts: _Assembly, chosen: _Output) -> str:
+def _prove(network: Network, trace: Trace, steps: int, parts: _Assembly, chosen: Output) -> str:
     inputs = trace.sample.numpy()
     if trace.time_axis is None:
         inputs = np.broadcast_to(inputs, (steps, *inputs.shape))
     else:
         inputs = np.moveaxis(inputs, trace.time_axis, 0)[:steps]
     inputs = inputs.reshape(*inputs.shape[:2], *network.input_shape)
-    result = forward.run(network, inputs, dtype=np.float64, keep=parts.populations)
+    result = forward.run(network, inputs, dtype=np.float64, keep=(*parts.populations, *parts.cells))
     total, odd = 0, []
     for order, (name, leaf) in enumerate(parts.populations.items()):
         own = np.stack(trace.spikes[leaf][:steps])
@@ -414,14 +331,18 @@ def _prove(network: Network, trace: Trace, steps: int, parts: _Assembly, chosen:
             f"the proof found another spike train: at step {step}, sample {one}, neuron {', '.join(map(str, neuron))} "
             f"{'fires in the module only' if fired else 'fires in the network only'}; {count} of {size} differ in all",
             where=name, hint=_REPORT)
-    words = f"{total} spikes of {len(parts.populations)} populations identical"
+    seen = {name: np.stack(trace.states[leaf]) for name, leaf in parts.cells.items() if leaf in trace.states}
+    for name, own in seen.items():
+        _same_numbers(name, own, result.kept[name])
+    words = [f"{total} spikes of {len(parts.populations)} populations identical"] if parts.populations else []
+    words += [f"{len(seen)} layers of recurrent cells equal"] if seen else []
     if not isinstance(network[network.nodes[-1].name], SPIKING) and chosen.value is not None:
         _same_output(network, chosen, result.output)
-        words += ", output equal"
-    return f"{words} over {steps} steps of {inputs.shape[1]} samples, in float64"
+        words.append("output equal")
+    return f"{', '.join(words) or 'nothing compared'} over {steps} steps of {inputs.shape[1]} samples, in float64"
 
 
-def _same_output(network: Network, chosen: _Output, output: np.ndarray) -> None:
+def _same_output(network: Network, chosen: Output, output: np.ndarray) -> None:
     """The same for an output that does not spike, up to the order of additions."""
     label, value = chosen.label, chosen.value
     if isinstance(label, Series):
@@ -430,8 +351,12 @@ def _same_output(network: Network, chosen: _Output, output: np.ndarray) -> None:
         output = label.scale * (output.sum(axis=0) if label.rule == "sum" else output.max(axis=0))
     else:
         output = output[-1]
-    largest = np.abs(value).max()
-    off = np.abs(value - output).max() if value.shape == output.shape else np.inf
-    if not off <= 1e-9 * max(largest, 1e-9):
-        raise NeurosimError(f"the proof found another output: {off:g} away, where the largest value is {largest:g}",
-                            where=network.nodes[-1].name, hint=_REPORT)
+    _same_numbers(network.nodes[-1].name, value, output)
+
+
+def _same_numbers(name: str, own: np.ndarray, found: np.ndarray) -> None:
+    largest = np.abs(own).max()
+    off = np.abs(own - found).max() if own.shape == found.shape else np.inf
+    if not off <= 1e-10 * max(largest, 1e-9):
+        raise NeurosimError(f"the proof found other numbers: {off:g} away, where the largest is {largest:g}",
+                            where=name, hint=_REPORT)

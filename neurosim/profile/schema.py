@@ -18,8 +18,8 @@ from neurosim.profile.schema_crossbar import Count, Crossbar, Levels, Seconds
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)
 PositiveFactor = quantity("a mean factor above 0", lambda v: v > 0, spread=True, positive=True)
-LayerName = Literal["Linear", "Conv2d", "AvgPool2d", "MaxPool2d", "Flatten", "ReLU", "Sum", "LIF", "CubaLIF",
-                    "AdaptiveLIF", "LeakyIntegrator", "DPINeuron"]
+LayerName = Literal["Linear", "Conv2d", "AvgPool2d", "MaxPool2d", "Flatten", "ReLU", "Tanh", "Sigmoid", "BatchNorm",
+                    "Sum", "LIF", "CubaLIF", "AdaptiveLIF", "LeakyIntegrator", "DPINeuron", "RNN", "GRU", "LSTM"]
 
 
 class Mismatch(Entry):

@@ -33,7 +33,7 @@ class CNN(nn.Module):
         "batch": both normalisations take mean and variance of the batch at hand, in testing, too, as published: under
         parameter noise this calibrates the last hidden layer anew, and a result depends on who else is in the batch. No
         chip does that, so that such a network cannot be deployed. "fixed": the features have running statistics, which
-        are folded into the last layer on the chip; the input is taken as it is: the task gives it standardised.
+        stay digital on the chip; the input is taken as it is: the task gives it standardised.
     seed:
         Of the initial weights.
     """

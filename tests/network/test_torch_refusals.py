@@ -29,7 +29,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("between", "op"), [
-    (lambda self, x: self.fc2(torch.sigmoid(x)), "'sigmoid' between lif1 and fc2"),
+    (lambda self, x: self.fc2(torch.erf(x)), "'erf' between lif1 and fc2"),
     (lambda self, x: torch.sin(self.fc2(x)), "'sin' between fc2 and lif2"),
     (lambda self, x: self.fc2(x) * x, "'mul' between fc2 and lif2"),
     (lambda self, x: self.fc2(x) * 0.5, "'mul' between fc2 and lif2"),
@@ -46,13 +46,13 @@ def one_thread() -> Iterator[None]:
     (lambda self, x: self.fc2((x > 0).float()), "'gt' between lif1 and fc2"),
     (lambda self, x: self.fc2(x.long().float()), "'long' between lif1 and fc2"),
     (lambda self, x: self.fc2(x.t().t()), "'t' between lif1 and fc2"),
-    (lambda self, x: self.act(self.fc2(x)), "'Tanh (act)' between fc2 and lif2"),
-    (lambda self, x: self.rnn(x)[0], "'RNN (rnn)' between lif1 and lif2"),
+    (lambda self, x: self.act(self.fc2(x)), "'GELU (act)' between fc2 and lif2"),
+    (lambda self, x: self.att(x, x, x)[0], "'MultiheadAttention (att)' between lif1 and lif2"),
     (lambda self, x: self.fc2(torch.from_numpy(x.numpy())), "fc2 is fed by a tensor that does not come from"),
 ])
 def test_an_operation_without_counterpart_is_named_with_both_its_ends(between: Callable, op: str) -> None:
     module = base(between=between)
-    module.act, module.rnn = nn.Tanh(), nn.RNN(14, 14)
+    module.act, module.att = nn.GELU(), nn.MultiheadAttention(14, 2)
     message = refused(module)
     assert op in message
     assert message.startswith("from_torch(Net)")
@@ -192,9 +192,10 @@ def test_a_subclass_that_changes_the_dynamics_is_refused() -> None:
     (nn.AvgPool2d(2, divisor_override=3), "0: divisor_override is 3"),
     (nn.AvgPool2d(2, padding=1, count_include_pad=False), "0: count_include_pad=False with padding"),
     (nn.MaxPool2d(2, dilation=2), "0: return_indices is False, dilation 2"),
-    (nn.BatchNorm2d(1), "0: BatchNorm2d stands after no layer with weights"),
+    (nn.BatchNorm2d(1, track_running_stats=False), "0: track_running_stats=False"),
     (nn.Unflatten(1, (1, 1)), "changes its shape from [1, 12, 12] to [1, 1, 12, 12]"),
-    (nn.AdaptiveAvgPool2d(2), "the operation 'AdaptiveAvgPool2d (0)' between the input and 1"),
+    (nn.AdaptiveAvgPool2d(5), "0: it makes [5, 5] of [12, 12]: windows of different sizes"),
+    (nn.AdaptiveMaxPool2d(2), "the operation 'AdaptiveMaxPool2d (0)' between the input and 1"),
 ])
 def test_settings_of_a_layer_that_are_refused(layer: nn.Module, said: str) -> None:
     module = nn.Sequential(layer, snntorch.Leaky(beta=0.9, init_hidden=True))

@@ -194,7 +194,7 @@ def test_a_convolutional_net(pool_first: bool) -> None:
 
 
 @pytest.mark.parametrize("where", ["linear", "conv"])
-def test_batch_norm_goes_into_the_layer_before_it(where: str) -> None:
+def test_batch_norm_is_a_layer_until_it_is_folded(where: str) -> None:
     lif = snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.3)
     if where == "linear":
         module = nn.Sequential(nn.Linear(10, 8), nn.BatchNorm1d(8), lif)
@@ -203,17 +203,24 @@ def test_batch_norm_goes_into_the_layer_before_it(where: str) -> None:
     seeded(module)
     module[1].running_mean[:] = draw(5, 8) * 0.2
     module[1].running_var[:] = draw(6, 8) + 0.5
-    network = take(module, SPIKES if where == "linear" else IMAGES)
-    assert names(network) == ["1", "2"]
+    sample = SPIKES if where == "linear" else IMAGES
+    network = take(module, sample)
+    assert names(network) == ["0", "1", "2"]
+    assert np.array_equal(network["1"].mean, module[1].running_mean.numpy())
+    folded = network.folded()
+    assert names(folded) == ["0", "2"]
+    spikes = [forward.run(net, sample.numpy(), dtype=np.float64).output for net in (network, folded)]
+    assert np.array_equal(*spikes)
+    assert 0 < spikes[0].mean() < 1
     assert module[1].running_mean.equal(draw(5, 8) * 0.2)
 
 
-def test_batch_norm_behind_a_relu_goes_into_the_layer_that_it_feeds() -> None:
+def test_batch_norm_behind_a_relu_is_folded_into_the_layer_that_it_feeds() -> None:
     lif = snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.3)
     module = seeded(nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 6), lif))
     module[2].running_mean[:] = draw(5, 8) * 0.2
     module[2].running_var[:] = draw(6, 8) + 0.5
-    assert names(take(module, SPIKES)) == ["0", "1", "3", "4"]
+    assert names(take(module, SPIKES).folded()) == ["0", "1", "3", "4"]
 
 
 def test_a_residual_connection_is_a_sum() -> None:

@@ -31,12 +31,13 @@ def test_size_and_start():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), CNN(seed=3).parameters(), strict=True))
 
 
-def test_fixed_statistics_are_folded_and_deployed():
+def test_fixed_statistics_are_taken_along():
     model = CNN(seed=1)
     model(images(64) * 2 + 1)  # moves the running statistics
     model.eval()
     network = as_network(model, images(8, 1).numpy(), 1e-3)
-    assert network.nodes[-1].name == "layers.fc3"
+    assert [node.name for node in network.nodes[-2:]] == ["layers.norm", "layers.fc3"]
+    assert [node.name for node in network.folded().nodes[-2:]] == ["layers.relu4", "layers.fc3"]
     expected = model(images(5, 2))[0].detach().numpy()
     np.testing.assert_allclose(run(network, images(5, 2).numpy()).scores, expected, rtol=1e-4, atol=1e-4)
     one = model(images(5, 2)[:, 2:3])[0].detach().numpy()
