@@ -1,6 +1,6 @@
 """Recurrent cells over all time steps: RNN, GRU, LSTM.
 
-The equations are those of `neurosim.network.cells`. The weighted input of all steps comes in as one array, from one
+The equations are those of `neurosim.network.recurrent`. The weighted input of all steps comes in as one array, from one
 BLAS product; what is left for each step is the product with the state, for all samples at once, and the gates. Their
 sigmoids are ``(1 + tanh(x / 2)) / 2``: numpy's tanh is vectorised on every machine, the C library's exp is not. The
 product with the state is a function argument, so that a crossbar can stand in for BLAS.

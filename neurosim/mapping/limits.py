@@ -28,7 +28,7 @@ def _layers(network: Network, profile: Profile) -> Iterator[str]:
         return
     for node in network.nodes:
         if type(node.layer).__name__ not in allowed:
-            way_out = "; Network.folded() puts it into the layer next to it" if isinstance(node.layer, BatchNorm) else ""
+            way_out = "; Network.folded() puts it into its neighbour" if isinstance(node.layer, BatchNorm) else ""
             yield (f"layer {node.name}: the chip has no {type(node.layer).__name__} "
                    f"(limits.layers: {', '.join(allowed)}){way_out}")
     last = network.nodes[-1]

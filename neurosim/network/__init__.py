@@ -3,7 +3,6 @@
 Knows no chip: profiles come in with `mapping`. Torch and nir are imported only when asked for.
 """
 
-from neurosim.network.cells import GRU, LSTM, RNN, Cell
 from neurosim.network.circuit_layers import DPINeuron
 from neurosim.network.layers import (
     LIF,
@@ -24,6 +23,7 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
+from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 
 __all__ = [
     "GRU",
@@ -33,7 +33,7 @@ __all__ = [
     "AdaptiveLIF",
     "AvgPool2d",
     "BatchNorm",
-    "Cell",
+    "Recurrent",
     "Conv2d",
     "CubaLIF",
     "DPINeuron",

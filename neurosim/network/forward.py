@@ -17,7 +17,6 @@ import numpy as np
 from neurosim import engine
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
-from neurosim.network.cells import GRU, LSTM, RNN, Cell
 from neurosim.network.layers import (
     SPIKING,
     AdaptiveLIF,
@@ -37,6 +36,7 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
+from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 _BLOCK_VALUES = 1 << 22  # of the widest signal of a block: 16 MiB in float32
@@ -151,7 +151,7 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
         elif isinstance(node.layer, Conv2d):
             bias = own.get("bias", np.zeros(own["weight"].shape[0]))
             arrays = {"weight": np.array(own["weight"], dtype, order="C"), "bias": np.array(bias, dtype)}
-        elif isinstance(node.layer, Cell):
+        elif isinstance(node.layer, Recurrent):
             bias = own.get("bias", np.zeros(own["recurrent"].shape[0]))
             arrays = {"recurrent": np.array(own["recurrent"].T, dtype, order="C"), "bias": np.array(bias, dtype)}
         elif isinstance(node.layer, BatchNorm):
@@ -243,7 +243,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
                 spikes[step.node.name] = counts[step.node.name]
                 if step.arrays["recurrent"].size:
                     active[f"{step.node.name}/recurrent"] = counts[step.node.name]
-        elif isinstance(step.node.layer, Cell):
+        elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
             active[f"{step.node.name}/recurrent"] = np.count_nonzero(states[:, :-1], axis=(0, 1))

@@ -16,9 +16,9 @@ from typing import ClassVar
 import numpy as np
 
 from neurosim.errors import NeurosimError
-from neurosim.network.cells import GRU, LSTM, RNN
 from neurosim.network.circuit_layers import DPINeuron
 from neurosim.network.layer import Layer, Population, Shape, checked_array
+from neurosim.network.recurrent import GRU, LSTM, RNN
 
 
 def _pair(value: int | tuple[int, int], what: str, least: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -187,24 +187,25 @@ class Network:
         >>> ns.Network.sequential([ns.Linear([[2.0]]), norm], (1,), dt=1e-3).folded()["linear"]
         Linear(weight=1.0, bias=-0.5)
         """
-        nodes = list(self.nodes)
-        for name in [node.name for node in self.nodes if isinstance(node.layer, BatchNorm)]:
-            norm = next(node for node in nodes if node.name == name)
+        for norm in self.nodes:
+            if not isinstance(norm.layer, BatchNorm):
+                continue
             source = norm.inputs[0]
-            below = next((node for node in nodes if node.name == source), None)
-            above = [node for node in nodes if name in node.inputs]
+            below = next((node for node in self.nodes if node.name == source), None)
+            above = [node for node in self.nodes if norm.name in node.inputs]
             if (below is not None and isinstance(below.layer, (Linear, Conv2d))
-                    and sum(node.inputs.count(source) for node in nodes) == 1):
-                nodes[nodes.index(below)] = Node(source, norm.layer.after(below.layer), below.inputs)
+                    and sum(node.inputs.count(source) for node in self.nodes) == 1):
+                found, layer = below, norm.layer.after(below.layer)
             elif len(above) == 1 and isinstance(above[0].layer, (Linear, Conv2d)) and not np.any(
                     getattr(above[0].layer, "padding", 0)):
-                nodes[nodes.index(above[0])] = Node(above[0].name, norm.layer.before(above[0].layer), (source,))
+                found, layer = above[0], norm.layer.before(above[0].layer)
             else:
                 continue
-            nodes.remove(norm)
-            nodes = [Node(node.name, node.layer, tuple(source if one == name else one for one in node.inputs))
-                     for node in nodes]
-        return Network(tuple(nodes), self.input_shape, self.dt, self.readout, self.provenance)
+            nodes = tuple(Node(node.name, layer if node is found else node.layer,
+                               tuple(source if one == norm.name else one for one in node.inputs))
+                          for node in self.nodes if node is not norm)
+            return replace(self, nodes=nodes).folded()
+        return self
 
     def replace_arrays(self, change: Callable[[str, str, np.ndarray], np.ndarray]) -> Network:
         """The same network with `change(layer, parameter, array)` in the place of every array."""

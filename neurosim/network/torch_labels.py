@@ -27,12 +27,17 @@ class Source:
     def time(self) -> int | None:
         return self.at
 
+    @property
+    def since(self) -> int | None:
+        return self.at
+
 
 @dataclass(frozen=True, eq=False)
 class Zero:
     """A tensor of zeros: the spikes before the first step."""
 
     time: int | None = None
+    since: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """A leaf without state, a `View` or `SUM`, on other expressions. `time`: the latest step in it."""
+    """A leaf without state, a `View` or `SUM`, on other expressions. `time`: the latest step in it, `since`: the
+    earliest."""
 
     name: str
     part: nn.Module | View | str
     args: tuple[Expr, ...]
     time: int | None
+    since: int | None
 
 
 Expr = Source | Zero | Apply
@@ -105,7 +112,17 @@ class Foreign:
     op: str
     producer: str
 
+    def hint(self, otherwise: str) -> str:
+        """What to do instead."""
+        if "softmax" in self.op.lower():
+            return "leave it out: the class with the largest number stays the same"
+        if self.op.startswith(RECURRENCE):
+            return ("a recurrence that does not spike is an RNN, GRU or LSTM, or in a loop an RNNCell, GRUCell or "
+                    "LSTMCell")
+        return otherwise
 
+
+RECURRENCE = "recurrence through "
 #: states in words
 SLOTS = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes", "hidden": "state", "cell": "cell state"}
 Label = Signal | State | Series | Total | Foreign

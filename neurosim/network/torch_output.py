@@ -53,6 +53,8 @@ class Output:
         if isinstance(label, Foreign):
             return label, False
         lone = isinstance(label, (Signal, State))
+        if isinstance(label, Signal) and label.expr.time not in (None, self.steps - 1):
+            return Foreign("choice of steps", describe(label)), False
         items = (label,) if lone else label.items
         first = self.steps - 1 if lone else 0
         tracer, origins = self.trace.tracer, []
@@ -79,11 +81,9 @@ class Output:
         """The one returned signal that all others lead to; spikes rather than the membrane they came from."""
         for origin, _ in origins:
             if isinstance(origin, Foreign):
-                softmax = "softmax" in origin.op.lower()
                 raise NeurosimError(
                     f"the operation {origin.op!r} between {origin.producer} and the output has no counterpart",
-                    hint="return its input: the class with the largest number stays the same" if softmax else
-                    "return the signal itself, or name the neuron with output=")
+                    hint=origin.hint("return the signal itself, or name the neuron with output="))
         spikes = {id(expr) for expr, membrane in origins if not membrane}
         ends = {id(expr): (expr, id(expr) not in spikes) for expr, _ in origins}
         if not ends:

@@ -1,4 +1,4 @@
-"""torch's RNN, GRU, LSTM and their cells -> a Linear for the input's weights and a `Cell`, for each layer.
+"""torch's RNN, GRU, LSTM and their cells -> a Linear for the input's weights and a `Recurrent`, for each layer.
 
 The gates lie in torch's own order. How the modules are connected never enters here (`torch_trace`).
 """
@@ -11,8 +11,8 @@ import numpy as np
 from torch import nn
 
 from neurosim.errors import NeurosimError
-from neurosim.network.cells import GRU, LSTM, RNN, Cell
 from neurosim.network.layers import Linear
+from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 from neurosim.network.torch_layers import numbers
 
 Module = nn.RNNBase | nn.RNNCellBase
@@ -29,7 +29,7 @@ class Level:
         """The weights of its input."""
         return Linear(self._numbers("weight_ih"), self._numbers("bias_ih"))
 
-    def cell(self) -> Cell:
+    def cell(self) -> Recurrent:
         """What comes back from its own last state."""
         weight, bias = self._numbers("weight_hh"), self._numbers("bias_hh")
         if isinstance(self.module, (nn.RNN, nn.RNNCell)):

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from neurosim.errors import NeurosimError
 from neurosim.network.torch_labels import (
+    RECURRENCE,
     SUM,
     Apply,
     Expr,
@@ -88,7 +89,8 @@ class Tracer(TorchFunctionMode):
         if part is SUM and isinstance(args[0], Apply) and args[0].part is SUM:
             args = (*args[0].args, *args[1:])
         time = max((arg.time for arg in args if arg.time is not None), default=None)
-        return self._known.setdefault((name, part, *map(id, args)), Apply(name, part, args, time))
+        since = min((arg.since for arg in args if arg.since is not None), default=None)
+        return self._known.setdefault((name, part, *map(id, args)), Apply(name, part, args, time, since))
 
     def canonical(self, expr: Expr, now: int, memo: dict[int, Expr] | None = None) -> Expr:
         """`expr` with delays counted back from `now` in the place of steps."""
@@ -118,7 +120,7 @@ class Tracer(TorchFunctionMode):
         elif isinstance(label, Foreign):
             self.problem(f"the operation {label.op!r} between {label.producer} and {consumer} has no counterpart",
                          allowed="addition of two signals, indexing and stacking of time steps, changes of shape",
-                         hint="use a layer for it, or take it out of the path of the signal")
+                         hint=label.hint("use a layer for it, or take it out of the path of the signal"))
         elif isinstance(label, Total):
             self.problem(f"{describe(label)}, added up over time, drives {consumer}", allowed="one step at a time")
         else:
@@ -132,6 +134,9 @@ class Tracer(TorchFunctionMode):
         if label is None:
             return Foreign(name, describe(label_of(tensor)))
         if isinstance(label, Signal):
+            if label.expr.time is not None and label.expr.time > label.expr.since + 1:
+                summed = isinstance(label.expr, Apply) and label.expr.part is SUM
+                return Foreign(f"{RECURRENCE}{name}", describe(label.expr.args[0] if summed else label))
             return Signal(self.apply(name, part, label.expr))
         elementwise = isinstance(part, tuple(ELEMENTWISE.values()))
         if elementwise or (isinstance(part, nn.Linear) and label.axis < tensor.ndim - 1):

@@ -154,6 +154,7 @@ def _trace(module: nn.Module, sample: torch.Tensor, time_loop: bool | None, batc
     first = 1 if batch_first else 0
     if sample.ndim < 2 or 0 in sample.shape:
         raise NeurosimError(f"the sample has shape {list(sample.shape)}", allowed="[time, batch, *shape]")
+    still = None
     if not kinds & {"neuron", "sequence", "cell"} and time_loop is None and batch_first is None:
         still = run_once(module, sample, None, timeless=True)
         if still.crash is None and still.tracer.one_step and not still.tracer.misread:
@@ -161,14 +162,18 @@ def _trace(module: nn.Module, sample: torch.Tensor, time_loop: bool | None, batc
     whole = None
     if time_loop or "sequence" in kinds or (time_loop is None and not one_step):
         whole = run_once(module, sample, first)
-        if time_loop or "sequence" in kinds or whole.looped:
+        loops = whole.looped or (still is not None and whole.crash is None and not whole.tracer.misread)
+        if time_loop or "sequence" in kinds or loops:
             return _looped(module, whole, batch_first)
+    before = whole if whole is not None else still
     if sample.ndim < 3:
+        if before is not None and before.crash is not None:
+            raise NeurosimError(f"called with the sample, it fails: {_crash(before.crash)}") from before.crash
         raise NeurosimError(f"the sample has shape {list(sample.shape)}", allowed="[time, batch, *shape]",
                             hint="the module does one step at a time")
     trace = run_once(module, sample.transpose(0, first), 0, stepped=True)
     if trace.crash is not None:
-        also = f"; with the whole sample: {_crash(whole.crash)}" if whole is not None and whole.crash else ""
+        also = f"; with the whole sample: {_crash(before.crash)}" if before is not None and before.crash else ""
         raise NeurosimError(f"called step by step, it fails: {_crash(trace.crash)}{also}",
                             hint="a forward that takes states needs a module around it that loops over time"
                             ) from trace.crash

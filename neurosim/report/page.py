@@ -81,7 +81,8 @@ def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
         "<p>Under each number: its 95 % bootstrap interval over dies. It says how far these dies stand for all dies of "
         "the type, on these test samples.</p>",
         "<h2>Yield</h2>", _svg("yield", runs),
-        "<h2>Spikes</h2>", _svg("spikes", runs), "<div class=scroll>", _events(runs), "</div>",
+        *(["<h2>Spikes</h2>", _svg("spikes", runs)] if any(run.dataset["layer"].size for run in runs.values())
+          else ["<h2>Events</h2>"]), "<div class=scroll>", _events(runs), "</div>",
         "<h2>What was run</h2>", *(_what(name, run) for name, run in runs.items()),
         "<h2>Sources</h2><ul>",
         *(f"<li>{html.escape(text)}</li>"

@@ -69,7 +69,8 @@ def _networks(draw: st.DrawFn) -> ns.Network:
     conv = ns.Conv2d(draw(_array((2, channels, 2, 1))), draw(st.none() | _array((2,))), draw(st.integers(1, 2)),
                      draw(st.tuples(pad, pad)), (1, 2))
     shape = conv.output_shape((channels, 6, 6))
-    middle = draw(_population(shape)) if draw(st.booleans()) else ns.ReLU()
+    norm = ns.BatchNorm(draw(_array((2,))), np.abs(draw(_array((2,)))), draw(_array((2,))), draw(_array((2,))), 1e-3)
+    middle = draw(st.one_of(_population(shape), st.sampled_from([ns.ReLU(), ns.Tanh(), ns.Sigmoid(), norm])))
     pool = draw(st.sampled_from([ns.AvgPool2d, ns.MaxPool2d]))(draw(st.integers(1, 2)), draw(st.integers(1, 2)))
     nodes = []
     for number, layer in enumerate((conv, middle, pool, ns.Flatten())):
@@ -82,6 +83,12 @@ def _networks(draw: st.DrawFn) -> ns.Network:
                    (nodes[-1].name,)),
               Node(names[1], draw(_population((features,))), (names[0],)),
               Node(names[2], ns.Sum(), (names[0], names[1]))]
+    cell = draw(st.sampled_from([ns.RNN, ns.GRU, ns.LSTM, None]))
+    if cell is not None:
+        width, more = cell.gates * 2, {"nonlinearity": "relu"} if cell is ns.RNN and draw(st.booleans()) else {}
+        bias = draw(st.none() | _array((width,)))
+        nodes += [Node("l input", ns.Linear(draw(_array((width, features)))), (names[2],)),
+                  Node("l cell", cell(draw(_array((width, 2))), bias, **more), ("l input",))]
     return ns.Network(tuple(nodes), (channels, 6, 6), draw(st.floats(1e-6, 1)),
                       draw(st.sampled_from(["sum", "max", "last"])),
                       draw(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.booleans()))))

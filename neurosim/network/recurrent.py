@@ -17,7 +17,7 @@ from neurosim.errors import NeurosimError
 from neurosim.network.layer import Layer, Shape, checked_array
 
 
-class Cell(Layer):
+class Recurrent(Layer):
     """What the cells share: `recurrent [gates * units, units]`, `bias [gates * units]` or None."""
 
     recurrent: np.ndarray
@@ -46,7 +46,7 @@ class Cell(Layer):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class RNN(Cell):
+class RNN(Recurrent):
     """``h_t = tanh(x_t + U h_{t-1} + bias)``, or max(0, .) with `nonlinearity="relu"`; U is `recurrent`.
 
     Source: Elman, Finding structure in time, Cognitive Science 14 (1990).
@@ -65,7 +65,7 @@ class RNN(Cell):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class GRU(Cell):
+class GRU(Recurrent):
     """Gated recurrent unit; gates r, z, n, the reset after the product (as in torch).
 
     ``r = sigmoid(x_r + U_r h_{t-1} + bias_r)``; ``z = sigmoid(x_z + U_z h_{t-1} + bias_z)``;
@@ -82,7 +82,7 @@ class GRU(Cell):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LSTM(Cell):
+class LSTM(Recurrent):
     """Long short-term memory with a forget gate; gates i, f, g, o.
 
     ``i, f, o = sigmoid(x + U h_{t-1} + bias)``; ``g = tanh(x_g + U_g h_{t-1} + bias_g)``;
