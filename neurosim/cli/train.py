@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def train(
     task: str = typer.Argument(help="Name of a task; see `neurosim data list`."),
-    recipe: str = typer.Option("standard", help="How to train: standard, forward_noise."),
+    recipe: str = typer.Option("standard", help="How to train; see neurosim.training.recipes."),
     out: Path = typer.Option(..., "--out", "-o", help="The model file to write (HDF5)."),
     profile: str = typer.Option(None, help="Chip type; a network that it cannot hold is refused before training."),
     epochs: int = typer.Option(None, help="Default: that of the task."),

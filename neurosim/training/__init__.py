@@ -15,7 +15,8 @@ _WHERE = {
     **dict.fromkeys(("Attack", "attack", "robust_distance"), "neurosim.training.attacks"),
     **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
     "Objective": "neurosim.training.objective",
-    "RECIPES": "neurosim.training.recipes",
+    **dict.fromkeys(("RECIPES", "make_recipe"), "neurosim.training.recipes"),
+    **dict.fromkeys(("Moment", "Recipe"), "neurosim.training.recipe"),
     **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
     **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
 }
@@ -25,14 +26,17 @@ __all__ = [
     "DEFAULTS",
     "Defaults",
     "LSNN",
+    "Moment",
     "Objective",
     "RECIPES",
+    "Recipe",
     "SpikingMLP",
     "Trained",
     "Within",
     "as_network",
     "attack",
     "build",
+    "make_recipe",
     "moved",
     "robust_distance",
     "spiking_mlp",
@@ -48,7 +52,8 @@ if TYPE_CHECKING:
     from neurosim.training.export import as_network, to_network
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
     from neurosim.training.objective import Objective
-    from neurosim.training.recipes import RECIPES
+    from neurosim.training.recipe import Moment, Recipe
+    from neurosim.training.recipes import RECIPES, make_recipe
     from neurosim.training.trainer import Trained, train
 
 

@@ -2,8 +2,9 @@
 
 Their contract with `trainer` is that of any module it takes: `forward(inputs)` with inputs `[time, batch, channel]`
 returns output `[time, batch, class]`, which the readout turns into one number per class, or `(output, spikes)` with
-spikes `[time, batch, neuron]` of the hidden neurons, whose rate may be penalised. Nothing here draws from torch's
-global generator.
+spikes `[time, batch, neuron]` of the hidden neurons, whose rate may be penalised. With a mask `[batch, units]` each
+hidden neuron sends `spikes * mask`; its own reset, adaptation and refractory period follow its spikes. Nothing here
+draws from torch's global generator.
 """
 
 from __future__ import annotations
@@ -27,16 +28,18 @@ class SpikingMLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, classes: int, beta: float) -> None:
         super().__init__()
+        self.units = hidden
         self.fc1 = nn.utils.skip_init(nn.Linear, inputs, hidden)
         self.lif1 = Leaky(beta=beta, spike_grad=surrogate.atan(), reset_mechanism="subtract")
         self.fc2 = nn.utils.skip_init(nn.Linear, hidden, classes)
         self.lif2 = Leaky(beta=beta, spike_grad=surrogate.atan(), reset_mechanism="subtract")
 
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
         hidden, output = [], []
         for step in range(inputs.shape[0]):
             spikes, mem1 = self.lif1(self.fc1(inputs[step]), mem1)
+            spikes = spikes if mask is None else spikes * mask
             hidden.append(spikes)
             spikes, mem2 = self.lif2(self.fc2(spikes), mem2)
             output.append(spikes)
@@ -119,6 +122,7 @@ class LSNN(nn.Module):
     def __init__(self, inputs: int, classes: int, *, units: int = 256, seed: int = 0) -> None:
         super().__init__()
         _positive(inputs=inputs, classes=classes, units=units)
+        self.units = units
         generator = torch.Generator().manual_seed(seed)
         others = 1 - torch.eye(units)
         self.w_in = nn.Parameter(cut_normal((inputs, units), generator) * (math.sqrt(2 / (inputs + units)) / 0.8796))
@@ -127,17 +131,18 @@ class LSNN(nn.Module):
         self.b_out = nn.Parameter(torch.zeros(classes))
         self.register_buffer("others", others)
 
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         driven, w_rec = inputs @ self.w_in, self.w_rec * self.others
         v, z, b, r = (torch.zeros_like(driven[0]) for _ in range(4))
-        spikes = []
+        sent, spikes = z, []
         for current in driven:
             b = self.rho_b * b + (1 - self.rho_b) * z
             limit = self.threshold + self.adaptation * b
-            v = self.rho_v * v + (1 - self.rho_v) * (current + z @ w_rec) - z * limit
+            v = self.rho_v * v + (1 - self.rho_v) * (current + sent @ w_rec) - z * limit
             z = (r <= 0.1).to(v.dtype) * _Triangle.apply((v - limit) / limit)
             r = (r + self.refractory * z.detach() - 1).clamp(0, self.refractory)
-            spikes.append(z)
+            sent = z if mask is None else z * mask
+            spikes.append(sent)
         z = torch.stack(spikes)
         return z @ self.w_out + self.b_out, z
 

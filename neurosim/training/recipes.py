@@ -1,59 +1,52 @@
-"""Named ways to train: what loss one batch has. A recipe knows neither the optimiser nor the epochs.
+"""The recipes by name.
 
-A recipe is `recipe(model, batch, settings, generator) -> loss`; batch is `(inputs [time, batch, channel], labels
-[batch])`, settings are `COMMON` and its own, generator is the only source of its noise.
-All of them have the task's loss in common,
-
-    ``L = cross-entropy(logits, labels) + rate_penalty * sum over batch and neurons of (rate - 0.01)^2``
-
-with logits the sum or the mean over time of the model's output, and rate the spikes per step of a hidden neuron.
+    standard, dropout, forward_noise        one pass: the task, silenced neurons, noise on the parameters
+    adversarial, hybrid                     resist an attack on the parameters; the same with noise
+    awp, amp                                the gradient of an attacked place
+    sam, asam, abcd, entropy_sgd            flat minima
+    robust                                  ours
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import fields
 
-import torch
-from torch import nn
+from neurosim.errors import NeurosimError, did_you_mean
+from neurosim.training.attack_recipes import AMP, AWP, Adversarial, Hybrid
+from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
+from neurosim.training.noise_recipes import Dropout, ForwardNoise, Standard
+from neurosim.training.recipe import Recipe
+from neurosim.training.robust_recipe import Robust
 
-from neurosim.training.objective import Objective
-
-Batch = tuple[torch.Tensor, torch.Tensor]
-Settings = Mapping[str, float | str]
-Recipe = Callable[[nn.Module, Batch, Settings, torch.Generator], torch.Tensor]
-
-
-def task_loss(model: nn.Module, parameters: Mapping[str, torch.Tensor], batch: Batch, settings: Settings
-              ) -> torch.Tensor:
-    """The task's loss of one batch with `parameters` in the place of the model's own."""
-    return Objective(model, *batch, settings["readout"], settings["rate_penalty"]).loss(parameters)
-
-
-def standard(model: nn.Module, batch: Batch, settings: Settings, generator: torch.Generator) -> torch.Tensor:
-    """The task's loss at the parameters themselves."""
-    return task_loss(model, dict(model.named_parameters()), batch, settings)
-
-
-def forward_noise(model: nn.Module, batch: Batch, settings: Settings, generator: torch.Generator) -> torch.Tensor:
-    """The task's loss at ``T + stop_gradient(eta |T| xi)``, ``xi ~ N(0, 1)``: one new draw for the whole batch.
-
-    The gradient goes to T as if the noise were a constant. Every trained tensor is perturbed.
-
-    Source: Murray and Edwards, IEEE Trans. Neural Networks 5, 792 (1994); the relative form as in Buechel, Faber
-    and Muir, ICLR 2022 (there eta = 0.3).
-    """
-    noisy = {}
-    for name, value in model.named_parameters():
-        fixed = value.detach()
-        xi = torch.randn(fixed.shape, generator=generator, device=fixed.device, dtype=fixed.dtype)
-        noisy[name] = value + settings["eta"] * fixed.abs() * xi
-    return task_loss(model, noisy, batch, settings)
-
-
-#: name: the recipe and its own settings with their defaults, beyond `COMMON`
-RECIPES: dict[str, tuple[Recipe, dict[str, float]]] = {
-    "standard": (standard, {}),
-    "forward_noise": (forward_noise, {"eta": 0.3}),
+RECIPES: dict[str, type[Recipe]] = {
+    "standard": Standard, "dropout": Dropout, "forward_noise": ForwardNoise, "adversarial": Adversarial,
+    "hybrid": Hybrid, "awp": AWP, "amp": AMP, "sam": SAM, "asam": ASAM, "abcd": ABCD, "entropy_sgd": EntropySGD,
+    "robust": Robust,
 }
-#: settings of every recipe
-COMMON: dict[str, float | str] = {"readout": "sum", "rate_penalty": 0.0}
+
+
+def make_recipe(name: str, **settings: object) -> Recipe:
+    """A recipe by its name, with settings in the place of its defaults.
+
+    Raises
+    ------
+    NeurosimError
+        There is no such recipe or setting, or the value is none that it may have.
+
+    >>> make_recipe("hybrid", beta=0.2)
+    Hybrid(beta=0.2, size=0.1, steps=10, start=0.001, distance='kl', restarts=1, eta=0.3)
+    """
+    if name not in RECIPES:
+        raise NeurosimError(f"there is no recipe {name!r}", where="train", allowed=", ".join(RECIPES),
+                            hint=did_you_mean(name, list(RECIPES)))
+    known = [setting.name for setting in fields(RECIPES[name])]
+    for setting in settings:
+        if setting not in known:
+            raise NeurosimError(f"there is no setting {setting!r}", where=f"recipe {name}",
+                                allowed=", ".join(known) or "none", hint=did_you_mean(setting, known) if known else "")
+    return RECIPES[name](**settings)
+
+
+def name_of(recipe: Recipe) -> str:
+    """The name a recipe goes by; that of its class for one that is not listed."""
+    return next((name for name, listed in RECIPES.items() if listed is type(recipe)), type(recipe).__name__)

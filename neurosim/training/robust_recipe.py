@@ -1,0 +1,94 @@
+"""neurosim's own recipe: strong noise in several draws, a short attack around each, held to a clean answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import cos, pi
+from typing import ClassVar
+
+import torch
+
+from neurosim.training.attacks import Attack, attack
+from neurosim.training.deviations import gaussian, moved, straight_through
+from neurosim.training.distances import DISTANCES
+from neurosim.training.objective import Objective
+from neurosim.training.recipe import END, Moment, Recipe, at_least_one, at_most_one
+
+
+@dataclass(frozen=True)
+class Robust(Recipe):
+    """``clean L_nat(T) + mean over draws k of [(1 - clean) L_nat(T_k) + beta D(reference, f(T_k))]``.
+
+    ``T_k = T + |T| u_k`` with ``u_k = eta xi_k``, xi normal, or what a short attack of D finds in a small box around
+    it: large random differences between devices, and the worst of what lies next to each. eta and beta rise over
+    the first part `ramp` of training (half a cosine). The best epoch is chosen by accuracy under mismatch, of
+    the running average of the parameters.
+
+    Parameters
+    ----------
+    eta:
+        Relative standard deviation of the noise, at the end of the ramp; may exceed that of the chip.
+    draws:
+        Samples of dies for each batch; a large batch of several draws costs as many passes.
+    clean:
+        Share of the task's loss that is taken without noise.
+    beta:
+        Weight of the consistency D.
+    reference:
+        Whose answer the noisy network is held to: its own "clean" one, that of the running "average", or of a "teacher"
+        that is given to `train`. Only the first has a gradient of its own.
+    distance:
+        D, see `distances`.
+    size, steps:
+        Of the attack around a draw; steps = 0 is none.
+    ramp:
+        Share of training over which eta and beta rise from 0.
+    exact:
+        Whether the gradient passes the draw's Jacobian ``1 + sign(T) u``, or goes to T as if u |T| were a constant.
+    """
+
+    source = ("this project; after Murray and Edwards 1994 (noise), Buechel, Faber and Muir 2022 (attack, hybrid), "
+              "Zhou et al. 2020 (noise and a teacher), Jacobson et al. 2026 (stronger noise than the chip's, ramp)")
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "distance": tuple(DISTANCES), "reference": ("clean", "average", "teacher")}
+    average = 0.99
+    selection = "noisy"
+    eta: float = 0.6
+    draws: int = 2
+    clean: float = 0.2
+    beta: float = 0.5
+    reference: str = "clean"
+    distance: str = "kl"
+    size: float = 0.05
+    steps: int = 0
+    ramp: float = 0.2
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "draws")
+        at_most_one(self, "clean", "ramp")
+
+    def loss(self, on: Objective, generator: torch.Generator, at: Moment = END) -> torch.Tensor:
+        rise = (1 - cos(pi * min(1.0, at.done / self.ramp))) / 2 if self.ramp else 1.0
+        eta, beta = rise * self.eta, rise * self.beta
+        natural, own = on.loss_and_logits(on.parameters)
+        reference = own if self.reference == "clean" else self._steadier(on)
+        total = self.clean * natural
+        for _ in range(self.draws):
+            draw = gaussian(on.parameters, on.reach, eta, generator)
+            if self.steps:
+                draw = attack(on.logits, on.parameters, Attack(rise * self.size, self.steps, 0.0, self.distance),
+                              generator=generator, clean=reference, labels=on.labels, reach=on.reach, around=draw)
+            there = moved(on.parameters, draw, on.reach)
+            loss, logits = on.loss_and_logits(there if self.exact else straight_through(on.parameters, there))
+            apart = DISTANCES[self.distance](reference, logits, on.labels)
+            total = total + ((1 - self.clean) * loss + beta * apart) / self.draws
+        return total
+
+    def _steadier(self, on: Objective) -> torch.Tensor:
+        if self.reference == "teacher":
+            return on.teacher_logits()
+        with torch.no_grad():
+            return on.logits(on.parameters if on.average is None else on.average)
