@@ -4,62 +4,109 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from neurosim.cli.config import merged
 from neurosim.cli.output import JSON, command_line, key_values, print_json
 from neurosim.errors import NeurosimError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from neurosim.network import Network
     from neurosim.profile import Profile
     from neurosim.tasks import Task
+    from neurosim.training import Trained
 
 
 def train(
-    task: str = typer.Argument(help="Name of a task; see `neurosim data list`."),
-    recipe: str = typer.Option("standard", help="How to train; see neurosim.training.recipes."),
-    out: Path = typer.Option(..., "--out", "-o", help="The model file to write (HDF5)."),
+    task: str = typer.Argument(None, help="Name of a task; see `neurosim data list`."),
+    recipe: str = typer.Option(None, help="How to train: standard, dropout, forward_noise, adversarial, hybrid, awp, "
+                                          "amp, sam, asam, abcd, entropy_sgd, robust. Default: standard."),
+    out: Path = typer.Option(None, "--out", "-o", help="The model file to write (HDF5); metrics and, until it is "
+                                                       "whole, a checkpoint lie beside it."),
+    config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, epochs, "
+                                           "seed, device, and tables [setting], [size], [task_option]. The command "
+                                           "line counts more."),
+    resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
+                                                        "without the interruption."),
     profile: str = typer.Option(None, help="Chip type; a network that it cannot hold is refused before training."),
     epochs: int = typer.Option(None, help="Default: that of the task."),
-    seed: int = typer.Option(0, help="Of the weights, the order of samples, and the recipe's noise."),
-    device: str = typer.Option("cpu", help="cpu or cuda."),
+    seed: int = typer.Option(None, help="Of the weights, the order of samples, and the recipe's noise. Default: 0."),
+    device: str = typer.Option(None, help="cpu or cuda. Default: cpu."),
     setting: list[str] = typer.Option([], help="KEY=VALUE for the recipe or the trainer, such as eta=0.3."),
     size: list[str] = typer.Option([], help="KEY=VALUE for the model, such as hidden=32."),
     task_option: list[str] = typer.Option([], help="KEY=VALUE for the task, such as coding=latency."),
     as_json: bool = JSON,
 ) -> None:
     """Train a network on a task and write it as a model file."""
+    from neurosim.network.forward import run
     from neurosim.profile import load_profile
     from neurosim.tasks import load_task
 
-    chip = load_profile(profile) if profile else None
+    given = merged(config, {
+        "task": task, "recipe": recipe, "out": out, "profile": profile, "epochs": epochs, "seed": seed,
+        "device": device, "setting": key_values(setting, "--setting"), "size": key_values(size, "--size"),
+        "task_option": key_values(task_option, "--task-option")})
+    for name, value in {"recipe": "standard", "seed": 0, "device": "cpu"}.items():
+        given.setdefault(name, value)
+    for name in ("task", "out"):
+        if name not in given:
+            raise NeurosimError(f"{name} is missing", where="train", hint="see neurosim train --help")
+    out = Path(given["out"])
+    chip = load_profile(given["profile"]) if "profile" in given else None
     if not out.parent.is_dir():
         raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
-    data = load_task(task, **key_values(task_option, "--task-option"))
-    network = trained_network(data, recipe, seed, chip, epochs, device, key_values(setting, "--setting"),
-                              key_values(size, "--size"), command_line())
-    network.save(out)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    data = load_task(given["task"], **given["task_option"])
+    asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size")}
+    network = _finished(out, asked, data) if resume and not checkpoint.exists() else None
+    if network is None:
+        network = trained_network(data, given["recipe"], given["seed"], chip, given.get("epochs"), given["device"],
+                                  given["setting"], given["size"], command_line(), {"asked": asked},
+                                  checkpoint=checkpoint, resume=resume, metrics=metrics_file(out))
+        network.save(out)
+    checkpoint.unlink(missing_ok=True)
     best = network.provenance["at_best_epoch"]
-    from neurosim.network.forward import run
-
     accuracy = float((run(network, data.test.inputs).prediction == data.test.labels).mean())
     if as_json:
-        print_json({"model": str(out), "hash": network.hash, "test_accuracy": accuracy, "best": best,
-                    "best_epoch": network.provenance["best_epoch"]})
+        print_json({"model": str(out), "metrics": str(metrics_file(out)), "hash": network.hash,
+                    "test_accuracy": accuracy, "best": best, "best_epoch": network.provenance["best_epoch"]})
     else:
-        typer.echo(f"{out}: {recipe} on {task}, best epoch {network.provenance['best_epoch']}, test accuracy "
-                   f"{accuracy:.2%} (the network itself, on no chip)")
+        typer.echo(f"{out}: {given['recipe']} on {given['task']}, best epoch {network.provenance['best_epoch']}, test "
+                   f"accuracy {accuracy:.2%} (the network itself, on no chip)")
+
+
+def _finished(out: Path, asked: Mapping[str, object], data: Task) -> Network | None:
+    """The model of the same command that is whole already, or None."""
+    from neurosim.network import Network
+
+    if not out.exists():
+        return None
+    network = Network.load(out)
+    same = network.provenance.get("asked") == asked and network.provenance.get("task_hash") == data.hash
+    return network if same else None
+
+
+def metrics_file(out: Path) -> Path:
+    """Where the metrics of a model's training lie."""
+    return out.with_name(out.stem + ".metrics.jsonl")
 
 
 def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = None, epochs: int | None = None,
                     device: str = "cpu", settings: Mapping[str, object] | None = None,
-                    size: Mapping[str, object] | None = None, command: str = "") -> Network:
-    """Build the task's default model, train it, and give it as a network that says where it comes from."""
+                    size: Mapping[str, object] | None = None, command: str = "",
+                    about: Mapping[str, object] | None = None, **files: object) -> Network:
+    """Build the task's default model, train it, and give it as a network that says where it comes from.
+
+    about: more for its provenance. files: checkpoint, resume and metrics of `neurosim.training.train`.
+    """
     from neurosim.mapping import map_network
     from neurosim.training import DEFAULTS, as_network, build, to_network
     from neurosim.training import train as run_training
@@ -71,25 +118,29 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
     options = {**DEFAULTS[data.name].training, **(settings or {})}
     if epochs is not None:
         options["epochs"] = epochs
-    with _bar() as bar:
-        trained = run_training(model, data.train.inputs, data.train.labels, recipe=recipe, seed=seed, device=device,
-                               validation=(data.validation.inputs, data.validation.labels),
-                               progress=_follow(bar, recipe), **options)
+    with _progress(recipe) as follow:
+        trained: Trained = run_training(
+            model, data.train.inputs, data.train.labels, recipe=recipe, seed=seed, device=device,
+            validation=(data.validation.inputs, data.validation.labels), **follow, **files, **options)
     return to_network(trained, sample, data.dt, task=data.name, task_settings=dict(data.settings),
-                      task_hash=data.hash, citation=data.citation, command=command)
+                      task_hash=data.hash, citation=data.citation, command=command, **(about or {}))
 
 
-def _bar() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                    TextColumn("{task.fields[at]}"), TimeRemainingColumn(), console=Console(stderr=True),
-                    disable=not sys.stderr.isatty())
+@contextmanager
+def _progress(recipe: str) -> Iterator[dict[str, Callable[..., None]]]:
+    """A bar on a terminal: epoch, loss, accuracy clean and under mismatch, time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        row = bar.add_task(f"training, {recipe}", total=None, at="")
 
+        def progress(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            said = [f"epoch {epoch}/{epochs}", f"loss {metrics['loss']:.3f}"]
+            said += [f"{word} {metrics[name]:.1%}" for name, word in
+                     (("validation_accuracy", "clean"), ("noisy_validation_accuracy", "noisy")) if name in metrics]
+            bar.update(row, at=", ".join(said))
 
-def _follow(bar: Progress, recipe: str) -> Callable[[int, int, Mapping[str, float]], None]:
-    row = bar.add_task(f"training, {recipe}", total=None, at="")
+        def tick(done: int, total: int) -> None:
+            bar.update(row, completed=done, total=total)
 
-    def progress(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        bar.update(row, completed=epoch, total=epochs, at=f"loss {metrics['loss']:.3f}, validation "
-                                                          f"{metrics['validation_accuracy']:.1%}")
-
-    return progress
+        yield {"progress": progress, "tick": tick}

@@ -15,22 +15,38 @@ _WHERE = {
     **dict.fromkeys(("Attack", "attack", "robust_distance"), "neurosim.training.attacks"),
     **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
     "Objective": "neurosim.training.objective",
+    **dict.fromkeys(("AMP", "AWP", "Adversarial", "Hybrid"), "neurosim.training.attack_recipes"),
+    **dict.fromkeys(("ABCD", "ASAM", "EntropySGD", "SAM"), "neurosim.training.flat_recipes"),
+    **dict.fromkeys(("Dropout", "ForwardNoise", "Standard"), "neurosim.training.noise_recipes"),
+    "Robust": "neurosim.training.robust_recipe",
     **dict.fromkeys(("RECIPES", "make_recipe"), "neurosim.training.recipes"),
     **dict.fromkeys(("Moment", "Recipe"), "neurosim.training.recipe"),
     **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
     **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
 }
 __all__ = [
-    "Attack",
+    "ABCD",
+    "AMP",
+    "ASAM",
+    "AWP",
     "CNN",
     "DEFAULTS",
-    "Defaults",
     "LSNN",
+    "RECIPES",
+    "SAM",
+    "Adversarial",
+    "Attack",
+    "Defaults",
+    "Dropout",
+    "EntropySGD",
+    "ForwardNoise",
+    "Hybrid",
     "Moment",
     "Objective",
-    "RECIPES",
     "Recipe",
+    "Robust",
     "SpikingMLP",
+    "Standard",
     "Trained",
     "Within",
     "as_network",
@@ -45,15 +61,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from neurosim.training.attack_recipes import AMP, AWP, Adversarial, Hybrid
     from neurosim.training.attacks import Attack, attack, robust_distance
     from neurosim.training.cnn import CNN
     from neurosim.training.defaults import DEFAULTS, Defaults, build
     from neurosim.training.deviations import Within, moved
     from neurosim.training.export import as_network, to_network
+    from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
+    from neurosim.training.noise_recipes import Dropout, ForwardNoise, Standard
     from neurosim.training.objective import Objective
     from neurosim.training.recipe import Moment, Recipe
     from neurosim.training.recipes import RECIPES, make_recipe
+    from neurosim.training.robust_recipe import Robust
     from neurosim.training.trainer import Trained, train
 
 

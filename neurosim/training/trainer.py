@@ -154,8 +154,13 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         if resume and checkpoints.resume(checkpoint, state, manifest) and progress is not None:
             progress(state.epoch, len(plan.rates), {name: values[-1] for name, values in state.history.items()})
     while state.epoch < len(plan.rates):
-        loss = _epoch(plan, state, samples, teacher, tick)
-        found = _look(plan, state, loss, looked_at, checked, look_seed)
+        try:
+            loss = _epoch(plan, state, samples, teacher, tick)
+            found = _look(plan, state, loss, looked_at, checked, look_seed)
+        except NeurosimError:
+            if checkpoint is not None:
+                Path(checkpoint).unlink(missing_ok=True)  # what has diverged does not go on
+            raise
         score = found.get("noisy_validation_accuracy" if plan.selection == "noisy" else "validation_accuracy", 0.0)
         if score >= state.best_score:
             state.remember(score)

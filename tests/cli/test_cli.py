@@ -176,6 +176,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "no epochs": (["train", "digits", "--epochs", 0, "--out", folder / "m.h5"], "epochs"),
         "no setting": (["train", "digits", "--setting", "etta=1", "--out", folder / "m.h5"], "etta"),
         "no size": (["train", "digits", "--size", "hiden=1", "--out", folder / "m.h5"], "hiden"),
+        "no task at all": (["train", "--out", folder / "m.h5"], "task is missing"),
+        "no place for the model": (["train", "digits"], "out is missing"),
+        "no config": (["train", "--config", folder / "none.toml"], "no such file"),
+        "config of something else": (["train", "--config", folder / "bad.toml"], "there is no option 'name'"),
         "too large for the chip": (["train", "digits", "--size", "hidden=1100", "--profile", "dynap_se2", "--out",
                                     folder / "m.h5"], "neurons"),
         "no command": (["deplyo"], "No such command"),
@@ -214,6 +218,42 @@ def test_train_and_deploy_its_task(call, tmp_path):
     assert code == 0, err
     assert json.loads(out)["samples"] == 500
     assert json.loads(out)["ideal_accuracy"] == pytest.approx(found["test_accuracy"])
+
+
+def test_train_from_a_file(call, tmp_path):
+    file = tmp_path / "train.toml"
+    file.write_text(f"""
+task = "digits"
+recipe = "hybrid"
+epochs = 1
+seed = 3
+out = "{tmp_path / 'a.h5'}"
+[setting]
+beta = 0.3
+eta = 0.1
+steps = 1
+batch_size = 500
+[size]
+hidden = 12
+[task_option]
+steps = 6
+""")
+    code, out, err = call("train", "--config", file, "--setting", "eta=0.25", "--json")
+    assert code == 0, err
+    said = ns.Network.load(tmp_path / "a.h5").provenance
+    assert (said["recipe"], said["seed"], said["task_settings"]["steps"]) == ("hybrid", 3, 6)
+    assert (said["settings"]["beta"], said["settings"]["eta"], said["settings"]["batch_size"]) == (0.3, 0.25, 500)
+    [row] = map(json.loads, (tmp_path / "a.metrics.jsonl").read_text().splitlines())
+    assert {"epoch", "loss", "validation_accuracy", "noisy_validation_accuracy"} <= row.keys()
+    assert not (tmp_path / "a.h5.checkpoint").exists()
+    first = (tmp_path / "a.h5").read_bytes()
+    again = call("train", "--config", file, "--setting", "eta=0.25", "--json", "--resume")[1]
+    assert json.loads(again) == json.loads(out)
+    assert (tmp_path / "a.h5").read_bytes() == first
+    file.write_text("size = 3")
+    assert "allowed: a table [size]" in call("train", "--config", file)[2]
+    file.write_text("size = ")
+    assert "cannot be read as TOML" in call("train", "--config", file)[2]
 
 
 @pytest.mark.slow
