@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.devices import decay_with_factor, drift_exponent, drifted, evaluate, programmed, spread_factor
+from neurosim.dies.circuit import CircuitDie
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
 from neurosim.streams import DieKey, Effect, ProgramKey, normal
@@ -54,6 +55,8 @@ class Dies:
 
     def parameters(self, die: int) -> dict[str, dict[str, np.ndarray]]:
         """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from it."""
+        if self.mapped.configuration is not None:
+            return CircuitDie(self.mapped, self.seed, die).parameters()
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):

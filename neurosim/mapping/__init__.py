@@ -4,7 +4,13 @@ Everything that can be refused is refused here; what comes out is immutable and 
 """
 
 from neurosim.mapping.arrays import DeviceArray, SpreadArray
+from neurosim.mapping.biases import chip_fields
+from neurosim.mapping.circuit import WordArray
+from neurosim.mapping.configuration import Configuration
 from neurosim.mapping.mapped import MappedNetwork, map_network
 from neurosim.mapping.tiles import Tile, Tiling
 
-__all__ = ["DeviceArray", "MappedNetwork", "SpreadArray", "Tile", "Tiling", "map_network"]
+__all__ = [
+    "Configuration", "DeviceArray", "MappedNetwork", "SpreadArray", "Tile", "Tiling", "WordArray", "chip_fields",
+    "map_network",
+]

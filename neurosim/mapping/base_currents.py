@@ -175,7 +175,7 @@ def fit_repeats(weights: np.ndarray, most: int) -> tuple[float, np.ndarray]:
     over = np.flatnonzero(taken > most)
     end = over[0] if over.size else order.size
     score = np.cumsum(gain_w[:end]) ** 2 / np.cumsum(gain_n[:end])
-    last = int(score.argmax())
+    last = int(np.flatnonzero(score >= score.max() * (1 - 1e-9))[0])  # of equal ones that with the fewest words
     counts = np.bincount(np.repeat(used, most)[order[:last + 1]], minlength=flat.size)
     base = float(counts @ flat / np.sum(counts.astype(np.float64) ** 2))
     return base, counts.reshape(np.shape(weights))

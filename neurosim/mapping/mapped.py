@@ -11,9 +11,11 @@ import numpy as np
 
 from neurosim.errors import NeurosimError
 from neurosim.mapping.arrays import DeviceArray, SpreadArray, on_crossbar, quantised, relative_error
+from neurosim.mapping.circuit import WordArray, map_circuit
+from neurosim.mapping.configuration import Configuration
 from neurosim.mapping.limits import refuse_what_does_not_fit
 from neurosim.mapping.wiring import fan_out
-from neurosim.network import Network, Population
+from neurosim.network import DPINeuron, Network, Population
 from neurosim.profile import Profile
 
 #: what the profile's mismatch acts on, by the name of the parameter
@@ -22,7 +24,8 @@ ROLES = {
     "beta_adaptation": "tau_adaptation", "threshold": "threshold",
 }
 _VERSION = 1  # of the rules here and in `dies`: a change makes other dies, so it enters the hash
-AnyArray = SpreadArray | DeviceArray
+AnyArray = SpreadArray | DeviceArray | WordArray
+LEVELS = ("neuron", "circuit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +33,14 @@ class MappedNetwork:
     """A network on a chip type: made by `map_network`, immutable, printable.
 
     arrays: every device array, in the order of the network. What the network has beside them (decays without a
-    spread, pooling, biases of a crossbar) is exact on every die.
+    spread, pooling, biases of a crossbar) is exact on every die. configuration: what is written into a chip of
+    circuits; None at the level of neurons.
     """
 
     network: Network
     profile: Profile
     arrays: tuple[AnyArray, ...]
+    configuration: Configuration | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -93,13 +98,21 @@ class MappedNetwork:
             lines.append("  noise: mismatch once per die; "
                          f"write noise {'once per programming' if programming else 'none'}; "
                          f"drift {'one exponent per device' if drift else 'none'}; no read noise")
+        if self.configuration is not None:
+            lines += self.configuration.summary(self.profile)
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
-def map_network(network: Network, profile: Profile) -> MappedNetwork:
+def map_network(network: Network, profile: Profile, level: str | None = None) -> MappedNetwork:
     """Place a network on a chip type.
+
+    Parameters
+    ----------
+    level:
+        "neuron": layers with weights and decays, that spread as `[mismatch]` says. "circuit": layers `DPINeuron` on the
+        `[circuit]` of the profile, with codes, base currents and synapse words. Default: what the layers are of.
 
     Raises
     ------
@@ -112,6 +125,16 @@ def map_network(network: Network, profile: Profile) -> MappedNetwork:
     >>> [(array.name, array.devices) for array in map_network(net, ns.load_profile("pcm_hermes")).arrays]
     [('linear/weight', 8)]
     """
+    circuits = [node.name for node in network.nodes if isinstance(node.layer, DPINeuron)]
+    level = level or ("circuit" if circuits else "neuron")
+    if level not in LEVELS:
+        raise NeurosimError(f"level is {level!r}", where="map_network", allowed=", ".join(LEVELS))
+    if level == "circuit":
+        configuration, words = map_circuit(network, profile)
+        return MappedNetwork(network, profile, words, configuration)
+    if circuits:
+        raise NeurosimError(f"layer {circuits[0]} is a circuit (DPINeuron)", where="map_network, level neuron",
+                            hint='map it with level="circuit"')
     arrays = tuple(_arrays(network, profile))
     refuse_what_does_not_fit(network, profile, {a.name: a.nominal for a in arrays if a.role == "weight"})
     return MappedNetwork(network, profile, arrays)

@@ -277,6 +277,8 @@ class Circuit(Entry):
             raise refuse(f"bias.{missing[0]} for this form of feedback")
         if self.mismatch.distribution == "truncated_normal" and self.mismatch.truncation is None:
             raise refuse("mismatch.truncation with a truncated_normal distribution")
+        if self.size.coding == "repeat" and self.size.base_currents.value != 4:
+            raise refuse("size.base_currents = 4 with coding = \"repeat\": one for each kind of synapse")
         size = tuple(int(found.value) for found in (self.size.cores, self.size.neurons, self.size.words))
         if self.words is not None and self.words.shape[:3] != size:
             raise refuse(f"good_words of {list(size)} cores, neurons, words; it is {list(self.words.shape)}")

@@ -24,6 +24,9 @@ class Effect(IntEnum):
     PULSE = 6
     VERIFY = 7
     RELAXATION = 8
+    MIRROR = 9
+    CORE = 10
+    DIE = 11
 
 
 def _checked(what: str, value: int, bits: int) -> int:
