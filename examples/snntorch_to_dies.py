@@ -48,6 +48,7 @@ def train(net: Net, task: object, epochs: int) -> None:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            net.lif1.beta.data.clamp_(0, 0.99)  # every membrane of a chip leaks
 
 
 def main(epochs: int = 20, dies: int = 1000) -> list[ns.Run]:
