@@ -8,7 +8,7 @@ import sys
 import typer
 
 from neurosim import __version__
-from neurosim.cli import data, demo, deploy, profiles, report, train
+from neurosim.cli import data, demo, deploy, map, profiles, report, train
 from neurosim.errors import NeurosimError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -17,6 +17,7 @@ app.command("demo")(demo.demo)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.command("map")(map.map_model)
 app.command("deploy")(deploy.deploy)
 app.command("report")(report.report)
 

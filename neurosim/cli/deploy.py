@@ -25,6 +25,7 @@ def deploy(
     seed: int = typer.Option(0, help="The production lot; die k of a seed is always the same die."),
     mismatch: float = typer.Option(None, help="Every weight and bias times N(1, MISMATCH^2), as published."),
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the profile, such as crossbar.levels=16."),
+    level: str = typer.Option(None, help="neuron or circuit; default: what the model's layers are of."),
     time: float = typer.Option(None, help="Seconds after programming, for chips that drift."),
     programming: int = typer.Option(0, help="Which programming of the dies: other write noise on the same devices."),
     inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
@@ -49,7 +50,10 @@ def deploy(
         chip = chip.with_values(key_values(change, "--set"))
     if threshold is not None and not 0 <= threshold <= 1:
         raise NeurosimError(f"threshold is {threshold:g}", where="--threshold", allowed="an accuracy from 0 to 1")
-    mapped = map_network(network, chip)
+    mapped = map_network(network, chip, level)
+    if mismatch is not None and mapped.configuration is not None:
+        raise NeurosimError("a chip of circuits has no spread of whole weights", where="--mismatch",
+                            hint="change its currents' with --set circuit.mismatch.area=0.25, or single ones")
     samples, labels, about = _samples(network, inputs)
     found = run_dies(mapped, samples, labels, dies, seed, out=out, time=time, programming=programming,
                      keep_predictions=keep_predictions, threads=threads, precision=precision,

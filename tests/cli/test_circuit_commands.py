@@ -1,0 +1,71 @@
+"""Commands at the level of circuits: map, and the options of deploy and train."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import neurosim as ns
+from neurosim.cli import main
+from neurosim.mapping import Configuration, chip_fields
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `neurosim ...`; gives exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neurosim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        found = capsys.readouterr()
+        return end.value.code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 40e-9, (5, 12))
+    layer = ns.DPINeuron(**chip_fields(ns.load_profile("dynap_se2")), weight_ampa=np.maximum(weight, 0),
+                         weight_gaba=np.maximum(-weight, 0))
+    ns.Network.sequential({"n": layer}, (12,), dt=1e-3).save(tmp_path / "model.h5")
+    inputs = (rng.random((20, 8, 12)) < 0.3).astype(np.float32)
+    np.savez(tmp_path / "data.npz", inputs=inputs, labels=rng.integers(0, 5, 8))
+    return tmp_path / "model.h5"
+
+
+def test_map_writes_a_configuration(call, model, tmp_path):
+    code, out, err = call("map", model, "--profile", "dynap_se2", "--out", tmp_path / "chip.json", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [row["array"] for row in found["arrays"]] == ["n/weight_ampa", "n/weight_gaba"]
+    conf = Configuration.load(tmp_path / "chip.json")
+    assert conf.words.core.size == found["devices"]
+    assert "base currents" in call("map", model, "--profile", "dynap_se2")[1]
+
+
+def test_map_says_why_not(call, model, tmp_path):
+    code, out, err = call("map", model, "--profile", "dynap_se2", "--set", "circuit.size.words=8")
+    assert (code, out) == (2, "")
+    assert "5 of 5 neurons have too many synapses" in err
+    code, _, err = call("map", model, "--profile", "dynap_se2", "--level", "neuron")
+    assert code == 2
+    assert 'level="circuit"' in err
+    net = ns.Network.sequential([ns.Linear(np.eye(3)), ns.LIF(0.9)], (3,), dt=1e-3)
+    net.save(tmp_path / "lif.h5")
+    assert call("map", tmp_path / "lif.h5", "--profile", "pcm_hermes")[0] == 0
+    code, _, err = call("map", tmp_path / "lif.h5", "--profile", "pcm_hermes", "--out", tmp_path / "c.json")
+    assert code == 2
+    assert "has no configuration" in err
+
+
+def test_a_spread_of_whole_weights_is_refused(call, model, tmp_path):
+    code, _, err = call("deploy", model, "--inputs", tmp_path / "data.npz", "--profile", "dynap_se2", "--out",
+                        tmp_path / "r.nc", "--mismatch", 0.2)
+    assert code == 2
+    assert "circuit.mismatch.area" in err
