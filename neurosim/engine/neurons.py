@@ -45,7 +45,7 @@ def _recurrent(current, rows, pointers, indices, time, step):
 
 
 @part
-def _emit(flags, busy, pointers, indices, step, counts):
+def emit(flags, busy, pointers, indices, step, counts):
     """Append the neurons that fired: one byte of `flags` for each neuron, eight in a word.
 
     First the words that are not zero, without branches; then their set bytes, from the lowest (the first neuron's, as
@@ -133,7 +133,7 @@ def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, thres
                     synaptic[n] = now
                     current[n] = now
             _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, delay)
-            _emit(flags, busy, out_pointers, out_indices, step, counts)
+            emit(flags, busy, out_pointers, out_indices, step, counts)
 
 
 @kernel
@@ -164,7 +164,7 @@ def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, thres
                 spent[n] = one if spike else zero
                 left = resting[n] + (rest if spike else zero) - one
                 resting[n] = left if left > zero else zero
-            _emit(flags, busy, out_pointers, out_indices, step, counts)
+            emit(flags, busy, out_pointers, out_indices, step, counts)
 
 
 @kernel

@@ -16,8 +16,11 @@ import torch
 from snntorch import Leaky, surrogate
 from torch import nn
 
+from neurosim.engine.learning_forward import SURROGATES, Neurons, Rule, State
+from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
 from neurosim.network import AdaptiveLIF, Linear, Network
+from neurosim.training.recurrence import recurrence
 
 
 class SpikingMLP(nn.Module):
@@ -75,22 +78,8 @@ def spiking_mlp(inputs: int, classes: int, *, hidden: int = 64, beta: float = 0.
     return model
 
 
-class _Triangle(torch.autograd.Function):
-    """A spike where u > 0; backwards ``ds/du = 0.3 max(0, 1 - |u|)``."""
-
-    @staticmethod
-    def forward(u: torch.Tensor) -> torch.Tensor:
-        return (u > 0).to(u.dtype)
-
-    @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[torch.Tensor], output: torch.Tensor
-                      ) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: torch.Tensor) -> torch.Tensor:
-        (u,) = ctx.saved_tensors
-        return grad * (0.3 * (1 - u.abs()).clamp(min=0))
+_LSNN = Rule(RESET_CODES["subtract"], attached=True, refractory=2, surrogate=SURROGATES["triangle"], slope=1.0,
+             height=0.3, relative=True)
 
 
 class LSNN(nn.Module):
@@ -132,19 +121,29 @@ class LSNN(nn.Module):
         self.register_buffer("others", others)
 
     def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        driven, w_rec = inputs @ self.w_in, self.w_rec * self.others
-        v, z, b, r = (torch.zeros_like(driven[0]) for _ in range(4))
-        sent, spikes = z, []
-        for current in driven:
-            b = self.rho_b * b + (1 - self.rho_b) * z
-            limit = self.threshold + self.adaptation * b
-            v = self.rho_v * v + (1 - self.rho_v) * (current + sent @ w_rec) - z * limit
-            z = (r <= 0.1).to(v.dtype) * _Triangle.apply((v - limit) / limit)
-            r = (r + self.refractory * z.detach() - 1).clamp(0, self.refractory)
-            sent = z if mask is None else z * mask
-            spikes.append(sent)
-        z = torch.stack(spikes)
-        return z @ self.w_out + self.b_out, z
+        """Output `[time, batch, class]` and spikes `[time, batch, unit]` for inputs `[time, batch, channel]`.
+
+        mask: `[unit]` or `[batch, unit]`, for dropout: 0, a neuron that is not heard (and so need not fire), or another
+        number, the same for all, by which the spikes are multiplied that a neuron sends.
+        """
+        if inputs.ndim != 3 or inputs.shape[2] != self.w_in.shape[0]:
+            raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="LSNN",
+                                allowed=f"[time, batch, {self.w_in.shape[0]}]")
+        units, batch = self.w_rec.shape[0], inputs.shape[1]
+        w_rec, w_out, resting = self.w_rec * self.others, self.w_out, self.w_in.new_zeros(batch, units)
+        if mask is not None:
+            resting, scale = resting.masked_fill(mask == 0, math.inf), mask.max()
+            if ((mask != 0) & (mask != scale)).any():
+                raise NeurosimError(f"the mask holds numbers from {mask.min():g} to {scale:g}", where="LSNN",
+                                    allowed="0, and one other number")
+            w_rec, w_out = w_rec * scale, w_out * scale
+        beta, gain, threshold, beta_adaptation, adaptation = (self.w_in.new_full((units,), value) for value in (
+            self.rho_v, 1 - self.rho_v, self.threshold, self.rho_b, self.adaptation))
+        neurons = Neurons(w_rec, None, None, None, beta, gain, None, threshold, beta_adaptation, adaptation, None)
+        v, adapted, spent = (self.w_in.new_zeros(batch, units) for _ in range(3))
+        state = State(v, None, adapted, spent, resting)
+        spikes, output, _ = recurrence(inputs, self.w_in, neurons, state, _LSNN, w_out)
+        return output + self.b_out, spikes if mask is None else spikes * scale
 
     def to_network(self, dt: float) -> Network:
         """This network for deployment, with the weights it has now; scores are the sum over time, not the mean.

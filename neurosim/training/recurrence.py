@@ -1,0 +1,148 @@
+"""A population of spiking neurons over all time steps, differentiable: fused kernels on the CPU, torch's own elsewhere.
+
+Both paths follow the equations of `neurosim.engine.learning_forward` and are held to the same spikes and gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.autograd.function import FunctionCtx
+
+from neurosim.engine import learning
+from neurosim.engine.learning_backward import Carry
+from neurosim.engine.learning_forward import Neurons, Rule, State
+from neurosim.errors import NeurosimError
+from neurosim.training.stepwise import stepwise
+
+Result = tuple[torch.Tensor, torch.Tensor | None, State]
+
+
+def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons, state: State, rule: Rule,
+               readout: torch.Tensor | None = None) -> Result:
+    """Spikes `[time, batch, neurons]`, output `[time, batch, classes]` and the last state of a population.
+
+    Parameters
+    ----------
+    inputs:
+        The current `[time, batch, neurons]`; or, with weight `[channels, neurons]`, inputs `[time, batch, channels]`.
+    neurons:
+        Tensors `[neurons]`, rows `[from, to]`; None where the population has no such part.
+    state:
+        Tensors `[batch, neurons]`; None as above.
+    readout:
+        `[neurons, classes]`: the output is the spikes times it; without it the output is None.
+    """
+    if inputs.ndim != 3 or 0 in inputs.shape:
+        raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="neurons",
+                            allowed="[time, batch, channel], time first, at least one of each")
+    if inputs.device.type != "cpu":
+        return stepwise(inputs, weight, neurons, state, rule, readout)
+    tensors = (inputs, weight, readout, *neurons, *state)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    spikes, output, *last, _ = _Fused.apply(rule, keep, *tensors)
+    return spikes, output, State(*(None if old is None else new for old, new in zip(state, last, strict=True)))
+
+
+def _arrays(tensors: Sequence[torch.Tensor | None], dtype: torch.dtype, ndims: Sequence[int]) -> list[np.ndarray]:
+    return [np.empty((0,) * ndim, torch.empty(0, dtype=dtype).numpy().dtype) if tensor is None
+            else tensor.detach().contiguous().numpy() for tensor, ndim in zip(tensors, ndims, strict=True)]
+
+
+class _Fused(torch.autograd.Function):
+    """The kernels of `neurosim.engine.learning`."""
+
+    @staticmethod
+    def forward(rule: Rule, keep: bool, inputs: torch.Tensor, weight: torch.Tensor | None,
+                readout: torch.Tensor | None, *parameters: torch.Tensor | None) -> tuple:
+        dtype, batch = inputs.dtype, inputs.shape[1]
+        neurons = Neurons(*_arrays(parameters[:_NEURONS], dtype, (2,) + (1,) * (_NEURONS - 1)))
+        neurons = neurons._replace(**{name: np.zeros_like(neurons.beta) for name in ("leak", "v_reset")
+                                      if not getattr(neurons, name).size})
+        state = State(*(np.zeros((batch, 0), neurons.beta.dtype) if tensor is None else
+                        tensor.detach().contiguous().numpy() for tensor in parameters[_NEURONS:]))
+        x, w, to_classes = _arrays((inputs, weight, readout), dtype, (3, 2, 2))
+        given = {"inputs": x, "weight": w} if weight is not None else {}
+        wanted = {name for name, tensor in zip(Neurons._fields, parameters, strict=False)
+                  if tensor is not None and tensor.requires_grad}
+        synapse = neurons.alpha.size > 0
+        record = learning.forward(
+            x[:0] if given else x, neurons, state, rule, to_classes, torch.get_num_threads(), keep=keep, **given,
+            keep_currents=keep and ("gain_syn" if synapse else "gain") in wanted,
+            keep_synaptics=keep and synapse and bool(wanted & {"gain", "alpha"}))
+        output = None if readout is None else torch.from_numpy(record.output)
+        return (torch.from_numpy(record.spikes), output, *map(torch.from_numpy, record.state),
+                (record, neurons, to_classes))
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+        ctx.rule, _, x, weight, *_ = inputs
+        ctx.record, ctx.neurons, ctx.readout = output[-1]
+        ctx.save_for_backward(x if weight is not None else None, weight)
+        ctx.mark_non_differentiable(output[6])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
+        needed = ctx.needs_input_grad[2:]
+        found = _Back.apply(ctx.record, ctx.neurons, ctx.rule, ctx.readout, needed, *ctx.saved_tensors, *grads[:-1])
+        return (None, None, *found)
+
+
+class _Back(torch.autograd.Function):
+    """The way back, as a function of its own: torch.func hands over its own kind of tensors."""
+
+    @staticmethod
+    def forward(record: learning.Record, neurons: Neurons, rule: Rule, readout: np.ndarray, needed: Sequence[bool],
+                x: torch.Tensor | None, weight: torch.Tensor | None, grad: torch.Tensor | None,
+                grad_output: torch.Tensor | None, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        threads, nothing = torch.get_num_threads(), np.empty((0, 0, 0), neurons.beta.dtype)
+        needs = dict(zip(("inputs", "weight", "readout", *Neurons._fields, *State._fields), needed, strict=True))
+        if grads[3] is not None:
+            grad = _and_last(grad, grads[3], record.spikes.shape)
+        if grad is not None and grad.stride(0) == 0:
+            grad = grad[:1]  # a mean or a sum over time: all steps have the same
+        carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy()
+                        for g, of in zip((*grads[:3], None), record.initial[:4], strict=True)))
+        values = record.potentials.copy() if _graph_is_kept() else record.potentials
+        grad, grad_output = (nothing if g is None else g.contiguous().numpy() for g in (grad, grad_output))
+        sums, to_classes, first = learning.backward(record, neurons, rule, values, grad, readout, grad_output, carry,
+                                                    [name for name, wanted in needs.items() if wanted], threads)
+        found = {**sums._asdict(), **first._asdict(), "readout": to_classes}
+        if weight is None:
+            found["inputs"] = values
+        else:
+            flat = values.reshape(-1, values.shape[2])
+            if needs["weight"]:
+                found["weight"] = learning.product_over_rows(x.numpy().reshape(flat.shape[0], -1), flat, threads)
+            if needs["inputs"]:
+                found["inputs"] = np.empty(x.shape, values.dtype)
+                learning.product(flat, weight.numpy().T, found["inputs"].reshape(flat.shape[0], -1), threads)
+        return tuple(torch.from_numpy(found[name]) if wanted else None for name, wanted in needs.items())
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
+        raise NeurosimError("a second derivative is asked for", where="neurons", allowed="gradients of first order",
+                            hint="without create_graph=True the gradient is a constant")
+
+
+_NEURONS = len(Neurons._fields)
+
+
+def _and_last(grad: torch.Tensor | None, last: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The gradient to the spikes, and that to those of the last state."""
+    grad = last.new_zeros(shape) if grad is None else grad.clone(memory_format=torch.contiguous_format)
+    grad[-1] += last
+    return grad
+
+
+def _graph_is_kept() -> bool:
+    """Whether there may be another backward pass through this graph; where torch does not tell: yes."""
+    tell = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return tell is None or tell()
