@@ -124,12 +124,14 @@ class _Back(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        pass
+        ctx.arguments = len(inputs)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
-        raise NeurosimError("a second derivative is asked for", where="neurons", allowed="gradients of first order",
-                            hint="without create_graph=True the gradient is a constant")
+        if any(grad is not None and grad.any() for grad in grads):  # nothing comes through a step of the gradient's sign
+            raise NeurosimError("a second derivative is asked for", where="neurons", allowed="gradients of first order",
+                                hint="take neurosim.training.stepwise, or no create_graph=True")
+        return (None,) * ctx.arguments
 
 
 _NEURONS = len(Neurons._fields)

@@ -158,6 +158,10 @@ def test_a_second_derivative_is_refused() -> None:
     (first,) = torch.autograd.grad(spikes.square().sum(), weight, create_graph=True)
     with pytest.raises(NeurosimError, match="second derivative"):
         first.sum().backward()
+    spikes, *_ = recurrence(inputs, weight, neurons, state, rule(), readout)
+    (first,) = torch.autograd.grad(spikes.square().sum(), weight, create_graph=True)
+    (second,) = torch.autograd.grad((weight * first.sign()).sum(), weight)
+    assert torch.equal(second, first.sign())
 
 
 def test_nothing_is_kept_without_a_gradient() -> None:
