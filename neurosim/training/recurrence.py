@@ -128,8 +128,9 @@ class _Back(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
-        if any(grad is not None and grad.any() for grad in grads):  # nothing comes through a step of the gradient's sign
-            raise NeurosimError("a second derivative is asked for", where="neurons", allowed="gradients of first order",
+        # through the sign of a gradient, a step of an attack, only zeros come
+        if any(grad is not None and grad.any() for grad in grads):
+            raise NeurosimError("a second derivative is asked for", where="neurons", allowed="first derivatives",
                                 hint="take neurosim.training.stepwise, or no create_graph=True")
         return (None,) * ctx.arguments
 
