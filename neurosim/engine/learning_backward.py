@@ -95,7 +95,7 @@ def _arriving(total, grad, t, sample, readout, grad_output):
     else:
         for n in range(total.size):
             total[n] = 0
-    if readout.size:
+    if grad_output.size:
         for c in range(readout.shape[0]):
             weight = grad_output[t, sample, c]
             for n in range(total.size):
@@ -150,7 +150,7 @@ def backward_block(first, neurons, rule, values, currents, synaptics, initial, g
             gv, row = carry.v[b], values[t, sample]
             before = values[t - 1, sample] if t > 0 else initial.v[b]
             _arriving(total, grad, t, sample, readout, grad_output)
-            if readout_sum.size:
+            if readout_sum.size and grad_output.size:
                 for e in range(pointers[(t + 1) * samples + b], pointers[(t + 1) * samples + b + 1]):
                     for c in range(readout_sum.shape[1]):
                         readout_sum[indices[e], c] += grad_output[t, sample, c]

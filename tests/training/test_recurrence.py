@@ -128,6 +128,18 @@ def test_a_run_in_two_parts_is_the_run() -> None:
         torch.testing.assert_close(found[name], value, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("used", range(4))
+def test_a_loss_that_looks_at_one_result(used: int) -> None:
+    inputs, weight, neurons, state, readout = case("adaptive", True, torch.float64)
+    found = []
+    for path in (recurrence, stepwise):
+        spikes, output, last = path(inputs, weight, neurons, state, rule(attached=True), readout)
+        loss = (spikes, output, last.adapted, last.spent)[used].square().sum()
+        found.append(torch.autograd.grad(loss, [weight, readout, neurons.rows, state.v], allow_unused=True))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-9, atol=1e-9)
+
+
 def test_threads_change_no_bit() -> None:
     given = case("adaptive", True, torch.float32, batch=37, steps=9, size=40)
     before, results = torch.get_num_threads(), []
