@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -92,6 +93,14 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """A series whose batch and time (at `axis`, 0 or 1) have become one dimension, the first: as if more samples."""
+
+    items: tuple[Item, ...]
+    axis: int
+
+
+@dataclass(frozen=True)
 class Final(Series):
     """The states after the last step that an RNN, GRU or LSTM returns, one item for each of its layers."""
 
@@ -125,7 +134,7 @@ class Foreign:
 RECURRENCE = "recurrence through "
 #: states in words
 SLOTS = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes", "hidden": "state", "cell": "cell state"}
-Label = Signal | State | Series | Total | Foreign
+Label = Signal | State | Series | Merged | Total | Foreign
 
 
 def label_of(tensor: object) -> Label | None:
@@ -140,7 +149,7 @@ def describe(label: Label | Expr | None) -> str:
     """In words, for messages."""
     if isinstance(label, Signal):
         return describe(label.expr)
-    if isinstance(label, (Series, Total)):
+    if isinstance(label, (Series, Merged, Total)):
         return describe(label.items[0]) if label.items else "nothing"
     if isinstance(label, State):
         return f"the {SLOTS[label.slot]} of {label.name}"
@@ -171,8 +180,20 @@ def from_input(label: Label | Expr | None) -> bool:
     """Whether nothing but the input is in it: no population."""
     if isinstance(label, Signal):
         return from_input(label.expr)
-    if isinstance(label, (Series, Total)):
+    if isinstance(label, (Series, Merged, Total)):
         return all(map(from_input, label.items))
     if isinstance(label, Apply):
         return all(map(from_input, label.args))
     return isinstance(label, Source) and label.name == "input"
+
+
+def each_dim(index: object, ndim: int) -> list[int | slice] | None:
+    """An index as one integer or slice for each dimension; None where it is more than that."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if sum(part is Ellipsis for part in parts) > 1 or not all(
+            part is Ellipsis or isinstance(part, slice) or (isinstance(part, (int, np.integer))
+                                                            and not isinstance(part, bool)) for part in parts):
+        return None
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    left, right = parts[:at], parts[at + 1:]
+    return [*left, *[slice(None)] * (ndim - len(left) - len(right)), *right]

@@ -25,6 +25,7 @@ from neurosim.network.torch_labels import (
     Final,
     Foreign,
     Label,
+    Merged,
     Series,
     Signal,
     Source,
@@ -221,16 +222,16 @@ class _Watch:
         trace, spikes = self.trace, next(tensors_in(out))
         step = len(trace.spikes.setdefault(name, []))
         trace.spikes[name].append((spikes != 0).numpy())
-        self._one_step(name, module, next(tensors_in([args, kwargs])), step)
+        self._one_step(name, next(tensors_in([args, kwargs])), step)
         trace.neurons[name], trace.shapes[name] = module, tuple(spikes.shape[1:])
         for slot in STATES[neuron_type(module)]:
             put_label(getattr(module, slot), State(name, slot, step))
         put_label(spikes, Signal(self.tracer.source(name, step)))
 
-    def _one_step(self, name: str, module: nn.Module, tensor: torch.Tensor, step: int) -> None:
+    def _one_step(self, name: str, tensor: torch.Tensor, step: int) -> None:
         label = self.tracer.incoming(tensor, name)
-        if isinstance(label, Series):
-            self.tracer.leaf(name, module, tensor)
+        if isinstance(label, (Series, Merged)):
+            self.tracer.all_at_once(name, label)
         elif label is not None:
             self._drive(name, self.tracer.canonical(label.expr, step), step)
 
@@ -240,7 +241,7 @@ class _Watch:
         state, *more = tensors_in(out)
         step = len(self.trace.states.setdefault(name, []))
         self.trace.states[name].append(state.numpy().copy())
-        self._one_step(name, module, next(tensors_in([args, kwargs])), step)
+        self._one_step(name, next(tensors_in([args, kwargs])), step)
         self.trace.levels |= levels(name, module)
         put_label(state, Signal(self.tracer.source(name, step)))
         for one in more:
@@ -355,7 +356,11 @@ def _call(module: nn.Module, tracer: Tracer, sample: torch.Tensor, label: Label)
 def _returned(tracer: Tracer, out: object) -> Iterator[tuple[Label | None, np.ndarray]]:
     """What a module with the time loop inside returned; a list of steps counts as if it were stacked."""
     if isinstance(out, torch.Tensor):
-        yield label_of(out), out.numpy()
+        label = label_of(out)
+        if isinstance(label, Merged):
+            tracer.misread |= from_input(label)
+            label = Foreign("merging of batch and time", describe(label))
+        yield label, out.numpy()
         return
     parts = list(out.values()) if isinstance(out, dict) else out if isinstance(out, (list, tuple)) else []
     labels = [label_of(part) for part in parts]

@@ -23,6 +23,7 @@ from neurosim.network.torch_labels import (
     Foreign,
     Item,
     Label,
+    Merged,
     Series,
     Signal,
     Source,
@@ -31,6 +32,7 @@ from neurosim.network.torch_labels import (
     View,
     Zero,
     describe,
+    each_dim,
     from_input,
     has_state,
     label_of,
@@ -107,10 +109,10 @@ class Tracer(TorchFunctionMode):
 
     # ---- what a leaf gets
 
-    def incoming(self, tensor: torch.Tensor, consumer: str) -> Signal | Series | None:
+    def incoming(self, tensor: torch.Tensor, consumer: str) -> Signal | Series | Merged | None:
         """The signal on which the leaf `consumer` works; None, and a problem, where it is none."""
         label = label_of(tensor)
-        if isinstance(label, (Signal, Series)) and not has_state(label):
+        if isinstance(label, (Signal, Series, Merged)) and not has_state(label):
             return label
         if label is None and not tensor.any():
             return Signal(self.zero)
@@ -138,9 +140,13 @@ class Tracer(TorchFunctionMode):
                 summed = isinstance(label.expr, Apply) and label.expr.part is SUM
                 return Foreign(f"{RECURRENCE}{name}", describe(label.expr.args[0] if summed else label))
             return Signal(self.apply(name, part, label.expr))
-        elementwise = isinstance(part, tuple(ELEMENTWISE.values()))
+        elementwise = isinstance(label, Merged) or isinstance(part, tuple(ELEMENTWISE.values()))
         if elementwise or (isinstance(part, nn.Linear) and label.axis < tensor.ndim - 1):
-            return Series(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), label.axis)
+            return type(label)(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), label.axis)
+        return self.all_at_once(name, label)
+
+    def all_at_once(self, name: str, label: Series | Merged) -> Foreign:
+        """The problem that `name` works on one step, and gets all."""
         self.misread |= from_input(label)
         self.problem(f"{name} gets all time steps of {describe(label)} at once", allowed="one step at a time")
         return Foreign(name, describe(label))
@@ -249,11 +255,22 @@ class Tracer(TorchFunctionMode):
             axis = label.axis
             if len(label.items) == 1 and after == before[:axis] + before[axis + 1:]:
                 return label.items[0]
-            if axis < 2 and after[:2] == before[:2] and not has_state(label):
-                return Series(tuple(Signal(self._reshaped(i.expr, before[2:], after[2:], name)) for i in label.items),
-                              axis)
+            if axis < 2 and not has_state(label):
+                if after[:2] == before[:2]:
+                    return Series(self._each_reshaped(label, before[2:], after[2:], name), axis)
+                if after[0] == before[0] * before[1]:
+                    return Merged(self._each_reshaped(label, before[2:], after[1:], name), axis)
+        if isinstance(label, Merged):
+            if after[0] == before[0]:
+                return Merged(self._each_reshaped(label, before[1:], after[1:], name), label.axis)
+            if after[label.axis] == len(label.items) and after[0] * after[1] == before[0]:
+                return Series(self._each_reshaped(label, before[1:], after[2:], name), label.axis)
         self.misread |= from_input(label)
         return None
+
+    def _each_reshaped(self, label: Series | Merged, before: tuple[int, ...], after: tuple[int, ...],
+                       name: str) -> tuple[Signal, ...]:
+        return tuple(Signal(self._reshaped(item.expr, before, after, name)) for item in label.items)
 
     def _reshaped(self, expr: Expr, before: tuple[int, ...], after: tuple[int, ...], name: str) -> Expr:
         if isinstance(expr, Apply) and isinstance(expr.part, View):  # two changes of shape are one
@@ -288,7 +305,7 @@ class Tracer(TorchFunctionMode):
             picks = [slice(None)] * tensor.ndim
             picks[dim] = index
         else:
-            picks = _each_dim(args[1], tensor.ndim)
+            picks = each_dim(args[1], tensor.ndim)
             if picks is None:
                 new_axis = args[1] is None and isinstance(label, Item)
                 return Series((label,), 0) if new_axis else None
@@ -334,7 +351,7 @@ class Tracer(TorchFunctionMode):
         label, given = label_of(target), label_of(value)
         if label is None and given is None:
             return
-        picks = _each_dim(index, target.ndim)
+        picks = each_dim(index, target.ndim)
         touched = [] if picks is None else [d for d, pick in enumerate(picks) if pick != slice(None)]
         so_far = label.items if isinstance(label, Series) else ()
         if (isinstance(given, Item) and len(touched) == 1 and picks[touched[0]] == len(so_far)
@@ -412,15 +429,3 @@ class Tracer(TorchFunctionMode):
             return None
         total = Total(label.items, _TOTALS[name], 1 / len(label.items) if name == "mean" else 1.0)
         return [total, Foreign("argmax", describe(label))] if name == "max" else total
-
-
-def _each_dim(index: object, ndim: int) -> list[int | slice] | None:
-    """An index as one integer or slice for each dimension; None where it is more than that."""
-    parts = list(index) if isinstance(index, tuple) else [index]
-    if sum(part is Ellipsis for part in parts) > 1 or not all(
-            part is Ellipsis or isinstance(part, slice) or (isinstance(part, (int, np.integer))
-                                                            and not isinstance(part, bool)) for part in parts):
-        return None
-    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
-    left, right = parts[:at], parts[at + 1:]
-    return [*left, *[slice(None)] * (ndim - len(left) - len(right)), *right]

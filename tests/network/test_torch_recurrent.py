@@ -206,6 +206,44 @@ def test_spikes_drive_cells_and_cells_drive_neurons() -> None:
     assert int(str(network.provenance["proof"]).split()[0]) > 0
 
 
+class Video(nn.Module):
+    """Convolutions on each frame, then an LSTM: batch and time are one dimension in between."""
+
+    def __init__(self, batch_first: bool, module: bool = False) -> None:
+        super().__init__()
+        self.conv, self.norm, self.pool = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2)
+        self.fc, self.flat, self.module = nn.Linear(75, 8), nn.Flatten(), module
+        self.lstm, self.out = nn.LSTM(8, UNITS, batch_first=batch_first), nn.Linear(UNITS, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outer = x.shape[:2]
+        frames = x.flatten(0, 1) if self.module else x.view(-1, *x.shape[2:])
+        frames = self.pool(torch.relu(self.norm(self.conv(frames))))
+        features = torch.tanh(self.fc(self.flat(frames)))
+        features = features.unflatten(0, outer) if self.module else features.reshape(*outer, -1)
+        return self.out(self.lstm(features)[0])
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("module", [True, False])
+def test_frames_of_a_video_as_one_batch(batch_first: bool, module: bool) -> None:
+    axis = 1 if batch_first else 0
+    module = with_statistics(seeded(Video(batch_first, module), 8))
+    for batch in (BATCH, 5):  # fewer samples than steps, and as many
+        sample = draw(12, 5, batch, 1, 12, 12).transpose(0, axis).contiguous()
+        network = check(module, sample, axis)
+    assert names(network) == ["conv", "norm", "relu", "pool", "flat", "fc", "tanh", "lstm.input", "lstm", "out"]
+    assert network.input_shape == (1, 12, 12)
+
+
+def test_batch_and_time_that_stay_one_dimension() -> None:
+    module = seeded(Reader(nn.GRU(INPUTS, UNITS), lambda self, x: self.fc(self.rnn(x)[0].flatten(0, 1))))
+    assert "'merging of batch and time' between fc and the output" in refused(module, SAMPLE)
+    spiking = seeded(Reader(nn.GRU(INPUTS, UNITS), lambda self, x: self.lif(self.rnn(x)[0].flatten(0, 1))[0]))
+    spiking.lif = snntorch.Leaky(beta=0.9)
+    assert "lif gets all time steps of rnn at once" in refused(spiking, SAMPLE)
+
+
 # ---- refusals
 
 
