@@ -33,3 +33,10 @@ def test_rnn_on_pcm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert means[0] > 0.85
     assert means == sorted(means, reverse=True), "drift without compensation: the older, the worse"
     assert means[-1] < means[0] - 0.1
+
+
+@pytest.mark.slow
+def test_robust_loss_in_your_loop() -> None:
+    runs = main_of("robust_loss_in_your_loop")(epochs=6, dies=20)
+    assert all(run.ideal_accuracy > 0.85 for run in runs.values())
+    assert float(runs[0.5].accuracy.mean()) != float(runs[0.0].accuracy.mean())

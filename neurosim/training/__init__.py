@@ -12,7 +12,7 @@ _WHERE = {
     "CNN": "neurosim.training.cnn",
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
-    **dict.fromkeys(("Attack", "attack", "robust_distance"), "neurosim.training.attacks"),
+    **dict.fromkeys(("Attack", "attack", "robust_distance", "robust_loss"), "neurosim.training.attacks"),
     **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
     "Objective": "neurosim.training.objective",
     **dict.fromkeys(("AMP", "AWP", "Adversarial", "Hybrid"), "neurosim.training.attack_recipes"),
@@ -55,6 +55,7 @@ __all__ = [
     "make_recipe",
     "moved",
     "robust_distance",
+    "robust_loss",
     "spiking_mlp",
     "to_network",
     "train",
@@ -62,7 +63,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from neurosim.training.attack_recipes import AMP, AWP, Adversarial, Hybrid
-    from neurosim.training.attacks import Attack, attack, robust_distance
+    from neurosim.training.attacks import Attack, attack, robust_distance, robust_loss
     from neurosim.training.cnn import CNN
     from neurosim.training.defaults import DEFAULTS, Defaults, build
     from neurosim.training.deviations import Within, moved

@@ -18,14 +18,16 @@ Source: Buechel, Faber and Muir, ICLR 2022, algorithm 1 and supplement.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from neurosim.errors import NeurosimError
 from neurosim.training.deviations import Deviation, Parameters, Reach, gaussian, moved, relative
 from neurosim.training.distances import distance
+from neurosim.training.objective import Objective, Readout
 
 #: parameters to logits [batch, class] of one batch
 Logits = Callable[[dict[str, torch.Tensor]], torch.Tensor]
@@ -168,3 +170,25 @@ def robust_distance(logits: Logits, parameters: Parameters, how: Attack = Attack
         clean = logits(dict(parameters))
     found = attack(logits, parameters, how, generator=generator, clean=clean, labels=labels, reach=reach, around=around)
     return distance(how.loss)(clean, logits(moved(parameters, found, reach)), labels)
+
+
+def robust_loss(model: nn.Module, inputs: torch.Tensor, how: Attack = Attack(), *, generator: torch.Generator,
+                labels: torch.Tensor | None = None, readout: Readout = "sum", untouched: Sequence[str] = ()
+                ) -> torch.Tensor:
+    """`robust_distance` of a module on a batch, for a training loop of your own: add beta times it to your loss.
+
+    Parameters
+    ----------
+    model, inputs, readout, untouched:
+        See `Objective`. The module is called with other parameters and stays as it is.
+    labels:
+        `[batch]`, for the loss "task".
+
+    >>> net = torch.nn.Linear(4, 3)
+    >>> loss = robust_loss(net, torch.ones(10, 2, 4), generator=torch.Generator().manual_seed(0))  # 10 time steps
+    >>> loss.backward()
+    >>> net.weight.grad.shape
+    torch.Size([3, 4])
+    """
+    on = Objective(model, inputs, labels, readout, untouched=tuple(untouched))
+    return robust_distance(on.logits, on.parameters, how, generator=generator, labels=labels, reach=on.reach)

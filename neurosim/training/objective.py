@@ -48,7 +48,7 @@ class Objective:
     model:
         Any module: `forward(inputs)` returns output, or `(output, spikes)` with spikes `[time, batch, neuron]`.
     inputs, labels:
-        `[time, batch, *shape]`, or whatever the module takes, and `[batch]`.
+        `[time, batch, *shape]`, or whatever the module takes, and `[batch]`; without labels there is no task's loss.
     readout:
         "sum" or "mean" over time, or a function of the module's output.
     rate_penalty:
@@ -63,7 +63,7 @@ class Objective:
 
     model: nn.Module
     inputs: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None
     readout: Readout = "sum"
     rate_penalty: float = 0.0
     untouched: tuple[str, ...] = ()
