@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.deployment.plan import Plan
+from neurosim.energy import Activity
+from neurosim.network.activity import together
 from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
 
 
@@ -20,14 +22,13 @@ from neurosim.network.forward import Block, Forward, Step, compile_steps, run_bl
 class Counts:
     """What some dies did; every array has the dies first.
 
-    correct `[die]`, spikes `[die, layer]`, synaptic_events and row_activations `[die, array]`, all int64;
+    correct `[die]` and spikes `[die, layer]`, int64; events `[die, place, event]`, float64, see `energy.ledger`;
     prediction `[die, sample]` int32, or `[die, 0]` where it is not kept.
     """
 
     correct: np.ndarray
     spikes: np.ndarray
-    synaptic_events: np.ndarray
-    row_activations: np.ndarray
+    events: np.ndarray
     prediction: np.ndarray
 
 
@@ -43,15 +44,15 @@ def spiking_layers(plan: Plan) -> dict[str, int]:
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
     if len(numbers) >= threads:
-        yield from pool.map(lambda die: _counts(plan, _run(plan, _compile(plan, die))), numbers)
+        yield from pool.map(lambda die: _counts(plan, die, _run(plan, _compile(plan, die))), numbers)
     else:
         for die in numbers:
-            yield _counts(plan, _run(plan, _compile(plan, die), pool))
+            yield _counts(plan, die, _run(plan, _compile(plan, die), pool))
 
 
 def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
     """The network itself, without any chip."""
-    return _counts(plan, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
+    return _counts(plan, None, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
 
 
 def _compile(plan: Plan, die: int) -> list[Step]:
@@ -65,15 +66,16 @@ def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) 
     return list(map(one, plan.blocks) if pool is None else pool.map(one, plan.blocks))
 
 
-def _counts(plan: Plan, parts: list[Forward]) -> Counts:
+def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     prediction = np.concatenate([part.prediction for part in parts])
-    spikes = [sum(int(part.spikes[name].sum()) for part in parts) for name in spiking_layers(plan)]
-    events, rows = [], []
-    for array in plan.mapped.weights:
-        active = sum(part.active[array.layer if array.parameter == "weight" else array.name] for part in parts)
-        for target, reach in zip((events, rows), plan.mapped.wiring[array.name], strict=True):
-            target.append(int(active @ reach))
+    fired = {name: sum(part.spikes[name] for part in parts) for name in spiking_layers(plan)}
+    drives = {array.name: together(part.drives[array.layer if array.parameter == "weight" else array.name]
+                                   for part in parts) for array in plan.mapped.weights}
+    energy = plan.mapped.profile.energy
+    priced = die is not None and energy is not None and energy.cell is not None
+    events = plan.ledger.count(Activity(plan.labels.size, plan.steps, fired, drives),
+                               (lambda name: plan.dies.conductances(die, name)) if priced else None)
     return Counts(
-        np.array([np.count_nonzero(prediction == plan.labels)]), np.array([spikes], np.int64).reshape(1, -1),
-        np.array([events], np.int64).reshape(1, -1), np.array([rows], np.int64).reshape(1, -1),
+        np.array([np.count_nonzero(prediction == plan.labels)]),
+        np.array([[count.sum() for count in fired.values()]], np.int64).reshape(1, -1), events[None],
         prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32))

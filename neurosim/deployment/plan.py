@@ -12,6 +12,7 @@ import numpy as np
 
 from neurosim import __version__
 from neurosim.dies import Dies
+from neurosim.energy import Ledger
 from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork
 from neurosim.network.forward import Block, compile_inputs
@@ -37,10 +38,15 @@ class Plan:
         return self.dies.mapped
 
     @cached_property
+    def ledger(self) -> Ledger:
+        """What is counted, and where."""
+        return Ledger(self.mapped)
+
+    @cached_property
     def manifest(self) -> dict[str, object]:
         """Everything that decides the results of each die; a run can be resumed where this is equal."""
         return {
-            "format": "neurosim run 1", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
+            "format": "neurosim run 2", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
             "seed": self.dies.seed, "programming": self.dies.programming, "time": self.dies.time,
             "precision": self.precision, "keep_predictions": self.keep_predictions,
         }

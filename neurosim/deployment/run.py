@@ -14,6 +14,7 @@ import xarray as xr
 from neurosim.deployment.execute import Counts, spiking_layers
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
+from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Prices, joules, prices, unpriced
 from neurosim.errors import NeurosimError
 from neurosim.writing import written_beside
 
@@ -24,9 +25,9 @@ _STREAMS = "Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011"
 class Run:
     """What a network did on many dies.
 
-    dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `synaptic_events [die, array]`,
-    spikes (or values that are not 0) times the synapses they reach; `row_activations [die, array]`, tile rows driven;
-    and where kept `prediction [die, sample]`. Attributes say what was run.
+    dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `events [die, place, event]`, what
+    was counted where, over all samples (see `neurosim.energy.ledger`); where the profile prices it, `price [event,
+    bound]` in joules and `static [bound]` in watts; where kept `prediction [die, sample]`. Attributes say what was run.
     """
 
     dataset: xr.Dataset
@@ -40,6 +41,36 @@ class Run:
     def spikes(self) -> xr.DataArray:
         """Spikes of each population, summed over samples and steps, `[die, layer]`."""
         return self.dataset["spikes"]
+
+    @property
+    def energy(self) -> xr.DataArray:
+        """Joules of one sample, `[die, place, component, bound]`; sums over place and component are the whole.
+
+        Raises
+        ------
+        NeurosimError
+            The chip type has no [energy] section.
+        """
+        data = self.dataset
+        if "price" not in data:
+            raise NeurosimError(f"the chip type {data.attrs['profile']} says nothing of energy", where="run",
+                                hint="give its profile an [energy] section")
+        latency = self.latency
+        found = joules(data["events"].values, Prices(data["price"].values, data["static"].values, latency, None),
+                       int(data.attrs["samples"]))
+        return xr.DataArray(found, {"die": data["die"], "place": [*data["place"].values, "chip"],
+                                    "component": list(COMPONENTS), "bound": list(BOUNDS)},
+                            ("die", "place", "component", "bound"), name="energy", attrs={"units": "J"})
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that a sample takes; None where the profile does not say."""
+        return self.dataset.attrs.get("latency")
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Kinds of event that happened and that the profile gives no price."""
+        return unpriced(self.dataset["events"].values, self.dataset["price"].values) if "price" in self.dataset else ()
 
     @property
     def ideal_accuracy(self) -> float:
@@ -77,7 +108,15 @@ class Run:
         attrs = self.dataset.attrs
         lines = [f"{self.accuracy.size} dies of {attrs['profile']}, seed {attrs['seed']}, {attrs['samples']} samples x "
                  f"{attrs['steps']} steps of {attrs['dt']:g} s; the network itself: {self.ideal_accuracy:.2%}"]
-        return "\n".join([*lines, *(f"  {statistic}" for statistic in self.summary())])
+        lines += [f"  {statistic}" for statistic in self.summary()]
+        if "price" in self.dataset:
+            low, nominal, high = self.energy.sum(["place", "component"]).mean("die").values
+            lines.append(f"  {'energy per sample':24} {nominal:.3g} J   [{low:.3g}, {high:.3g}] by the coefficients")
+            if self.unpriced:
+                lines.append(f"  not priced: {', '.join(self.unpriced)}")
+        if self.latency is not None:
+            lines.append(f"  {'latency per sample':24} {self.latency:.3g} s")
+        return "\n".join(lines)
 
     __repr__ = __str__
 
@@ -85,22 +124,27 @@ class Run:
 def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, object]) -> Run:
     """The Dataset of a finished run."""
     layers, network = spiking_layers(plan), plan.mapped.network
-    arrays = [array.name for array in plan.mapped.weights]
+    priced = prices(plan.ledger, plan.steps)
     sources = [*plan.mapped.profile.sources]
     sources += sorted({node.layer.source for node in network.nodes if node.layer.source})
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
         "accuracy": (("die",), counts.correct / plan.labels.size, {"long_name": "share of samples right"}),
         "spikes": (("die", "layer"), counts.spikes, {"long_name": "spikes over all samples and steps"}),
-        "synaptic_events": (("die", "array"), counts.synaptic_events, {"long_name": "events times synapses reached"}),
-        "row_activations": (("die", "array"), counts.row_activations, {"long_name": "tile rows driven"}),
+        "events": (("die", "place", "event"), counts.events, {"long_name": "events over all samples and steps"}),
     }
     if plan.keep_predictions:
         variables["prediction"] = (("die", "sample"), counts.prediction, {"long_name": "class given"})
         variables["label"] = (("sample",), plan.labels, {"long_name": "right class"})
+    if priced is not None:
+        variables["price"] = (("event", "bound"), priced.per_event, {"units": "J"})
+        variables["static"] = (("bound",), priced.static, {"units": "W"})
     coordinates = {"die": np.array(plan.numbers, np.int64), "layer": np.array(list(layers), object),
-                   "array": np.array(arrays, object),
+                   "place": np.array(plan.ledger.places, object), "event": np.array(EVENTS, object),
+                   "bound": np.array(BOUNDS, object),
                    "neurons": (("layer",), np.array(list(layers.values()), np.int64))}
     attributes = {
+        **({"latency": priced.latency} if priced is not None and priced.latency is not None else {}),
+        **({"area": priced.area} if priced is not None and priced.area is not None else {}),
         "title": "neurosim run", "profile": plan.mapped.profile.name, "family": plan.mapped.profile.family,
         "profile_json": plan.mapped.profile.model_dump_json(exclude_none=True), "network": repr(network),
         "mapping": str(plan.mapped), "manifest": json.dumps(plan.manifest, sort_keys=True), "seed": str(plan.dies.seed),
@@ -125,7 +169,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     except (OSError, ValueError, KeyError) as error:
         raise NeurosimError(f"not a netCDF or HDF5 file ({str(error).splitlines()[0]})", where=str(path),
                             hint="a run is what `neurosim deploy` writes") from None
-    missing = [name for name in ("accuracy", "spikes", "synaptic_events", "row_activations") if name not in found]
+    missing = [name for name in ("accuracy", "spikes", "events") if name not in found]
     missing += [name for name in ("manifest", "ideal_accuracy", "profile", "seed") if name not in found.attrs]
     if missing:
         raise NeurosimError(f"not a neurosim run: it has no {', '.join(missing)}", where=str(path))

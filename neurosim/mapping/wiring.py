@@ -20,16 +20,20 @@ def fan_out(layer: Layer, parameter: str, shape: tuple[int, ...], tiles_out: int
     if not isinstance(layer, Conv2d):
         synapses = np.count_nonzero(weight, axis=0)
         return synapses, np.full(synapses.size, tiles_out, np.int64)
+    used = np.count_nonzero(weight, axis=0)
+    return over_positions(layer, used, shape), over_positions(layer, np.full_like(used, tiles_out), shape)
+
+
+def over_positions(layer: Conv2d, taps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Over all positions of the kernel, the sum of the taps `[channel, row, column]` on each input, `[inputs]`."""
     (top, _), (left, _) = layer.padding
     height, width = layer.output_shape(shape)[1:]
     rows = np.arange(height) * layer.stride[0] - top
     columns = np.arange(width) * layer.stride[1] - left
-    synapses, driven = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    used = np.count_nonzero(weight, axis=0)
-    for i in range(weight.shape[2]):
-        for j in range(weight.shape[3]):
+    met = np.zeros(shape, taps.dtype)
+    for i in range(taps.shape[1]):
+        for j in range(taps.shape[2]):
             y, x = rows + i * layer.dilation[0], columns + j * layer.dilation[1]
             y, x = y[(y >= 0) & (y < shape[1])], x[(x >= 0) & (x < shape[2])]
-            synapses[:, y[:, None], x] += used[:, i, j][:, None, None]
-            driven[:, y[:, None], x] += tiles_out
-    return synapses.reshape(-1), driven.reshape(-1)
+            met[:, y[:, None], x] += taps[:, i, j][:, None, None]
+    return met.reshape(-1)

@@ -17,6 +17,7 @@ import numpy as np
 from neurosim import engine
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
+from neurosim.network.activity import Drive, spike_drive, together, value_drive
 from neurosim.network.layers import (
     SPIKING,
     AdaptiveLIF,
@@ -62,14 +63,14 @@ Signal = Events | np.ndarray  # a dense signal is [batch * time, *shape]
 class Block:
     """Some samples of the input, in the order of the kernels: batch first.
 
-    active: in how many (sample, step) each input was not zero, int64 `[inputs]`.
+    drive: what it drives the first layer with.
     """
 
     samples: slice
     batch: int
     time: int
     signal: Signal
-    active: np.ndarray
+    drive: Drive
 
 
 @dataclass
@@ -79,15 +80,15 @@ class Forward:
     scores: `[batch, classes]`, the readout rule applied.
     output: `[time, batch, classes]`, or None where only the scores were asked for.
     spikes: for every spiking population, spikes of each neuron over all samples and steps, int64 `[neurons]`.
-    active: for every layer with weights, in how many (sample, step) each of its inputs was not zero, int64
-    `[inputs]`; for recurrent weights under `name/recurrent`, of populations and cells.
+    drives: what every layer with weights was driven with; for recurrent weights, of populations and cells, under
+    `name/recurrent`.
     kept: `[time, batch, *shape]` of the layers asked for.
     """
 
     scores: np.ndarray
     output: np.ndarray | None
     spikes: dict[str, np.ndarray]
-    active: dict[str, np.ndarray]
+    drives: dict[str, Drive]
     kept: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -117,7 +118,7 @@ def compile_inputs(network: Network, inputs: np.ndarray, dtype: np.dtype = np.fl
         rows = np.ascontiguousarray(np.swapaxes(inputs[:, samples], 0, 1), dtype).reshape(-1, *network.input_shape)
         flat = rows.reshape(rows.shape[0], -1)
         signal = Events(*engine.to_events(flat)) if spikes and len(network.input_shape) == 1 else rows
-        blocks.append(Block(samples, samples.stop - start, time, signal, np.count_nonzero(flat, axis=0)))
+        blocks.append(Block(samples, samples.stop - start, time, signal, value_drive(flat)))
     return blocks
 
 
@@ -219,7 +220,7 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
     return Forward(
         np.concatenate([p.scores for p in parts]), np.concatenate([p.output for p in parts], axis=1),
         {k: sum(p.spikes[k] for p in parts) for k in parts[0].spikes},
-        {k: sum(p.active[k] for p in parts) for k in parts[0].active},
+        {k: together(p.drives[k] for p in parts) for k in parts[0].drives},
         {k: np.concatenate([p.kept[k] for p in parts], axis=1) for k in keep})
 
 
@@ -228,33 +229,42 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     """Run one block of samples with the parameters compiled into `steps`."""
     signals: dict[str, Signal] = {"input": block.signal}
     spikes: dict[str, np.ndarray] = {}
-    active: dict[str, np.ndarray] = {}
-    counts = {"input": block.active}
+    drives: dict[str, Drive] = {}
+    counts = {"input": block.drive.active}
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
         weighted = isinstance(first.layer, (Linear, Conv2d))
         if weighted:
-            count = counts.get(first.inputs[0])
-            active[first.name] = np.count_nonzero(incoming[0], axis=0).reshape(-1) if count is None else count
+            drives[first.name] = _drive(incoming[0], counts.get(first.inputs[0]), block)
         if isinstance(step.node.layer, Population):
             signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts)
             if isinstance(step.node.layer, SPIKING):
                 spikes[step.node.name] = counts[step.node.name]
                 if step.arrays["recurrent"].size:
-                    active[f"{step.node.name}/recurrent"] = counts[step.node.name]
+                    drives[f"{step.node.name}/recurrent"] = _drive(signals[step.node.name], counts[step.node.name],
+                                                                   block)
         elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
-            active[f"{step.node.name}/recurrent"] = np.count_nonzero(states[:, :-1], axis=(0, 1))
+            drives[f"{step.node.name}/recurrent"] = value_drive(states[:, :-1].reshape(-1, states.shape[2]))
         else:
             signals[step.node.name] = _run_layer(network, step, incoming, dtype)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
                 counts[step.node.name] = counts[step.node.inputs[0]]
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
-                   _time_first(last, block, network.output_shape, dtype) if output else None, spikes, active,
+                   _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
                    {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep})
+
+
+def _drive(signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
+    """`count`: how often each neuron fired, where the signal is events."""
+    if signal is block.signal:
+        return block.drive
+    if isinstance(signal, Events):
+        return spike_drive(count, np.count_nonzero(np.diff(signal.pointers)))
+    return value_drive(signal)
 
 
 def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

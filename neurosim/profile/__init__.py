@@ -8,10 +8,12 @@ from neurosim.profile.quantity import Curve, Piece, Quantity
 from neurosim.profile.schema import Limits, Mismatch, Profile, Synapse
 from neurosim.profile.schema_circuit import BiasTable, Circuit, Variation, WordMask, write_word_mask
 from neurosim.profile.schema_crossbar import Cells, Crossbar, Drift, Programming
+from neurosim.profile.schema_energy import Area, CellRead, Coefficient, Conversion, Energy, Timing
 from neurosim.profile.table import Row, profile_rows
 
 __all__ = [
-    "BiasTable", "Cells", "Circuit", "Crossbar", "Curve", "Drift", "Limits", "Mismatch", "Piece", "Profile",
-    "Programming", "Quantity", "Row", "Synapse", "Variation", "WordMask", "check_profile", "load_profile",
-    "profile_names", "profile_path", "profile_rows", "write_word_mask",
+    "Area", "BiasTable", "CellRead", "Cells", "Circuit", "Coefficient", "Conversion", "Crossbar", "Curve", "Drift",
+    "Energy", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row", "Synapse", "Timing",
+    "Variation", "WordMask", "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
+    "write_word_mask",
 ]

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
 from neurosim.profile.schema_circuit import Circuit
 from neurosim.profile.schema_crossbar import Count, Crossbar, Levels, Seconds
+from neurosim.profile.schema_energy import Area, Energy, Timing
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)
 PositiveFactor = quantity("a mean factor above 0", lambda v: v > 0, spread=True, positive=True)
@@ -69,6 +70,9 @@ class Profile(Entry):
     synapse: Synapse = Synapse()
     crossbar: Crossbar | None = None
     circuit: Circuit | None = None
+    energy: Energy | None = None
+    timing: Timing | None = None
+    area: Area | None = None
 
     @field_validator("crossbar")
     @classmethod
@@ -93,8 +97,8 @@ class Profile(Entry):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything that decides a die; names, sources and notes are not part of it."""
-        data = json.dumps(_without_prose(self.model_dump()), sort_keys=True)
+        """SHA-256 of everything that decides a die: not names, sources and notes, nor energy, timing and area."""
+        data = json.dumps(_without_prose(self.model_dump(exclude={"energy", "timing", "area"})), sort_keys=True)
         return hashlib.sha256(data.encode()).hexdigest()
 
     def with_values(self, values: Mapping[str, object]) -> Profile:

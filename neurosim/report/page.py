@@ -118,12 +118,12 @@ def _events(runs: Mapping[str, Run]) -> str:
     rows = []
     for name, run in runs.items():
         data, samples = run.dataset, run.dataset.attrs["samples"]
-        for array in data["array"].values:
-            one = data.sel(array=array)
-            rows.append(
-                f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(array))}</td>"
-                f"<td>{float(one['synaptic_events'].mean()) / samples:,.0f}</td>"
-                f"<td>{float(one['row_activations'].mean()) / samples:,.0f}</td></tr>")
+        mean = data["events"].mean("die") / samples
+        for place in data["place"].values:
+            matches, driven = (float(mean.sel(place=place, event=event)) for event in ("matches", "rows"))
+            if matches or driven:
+                rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(place))}</td>"
+                            f"<td>{matches:,.0f}</td><td>{driven:,.0f}</td></tr>")
     head = "<th>run</th><th>array</th><th>synaptic events per sample</th><th>rows driven per sample</th>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 

@@ -68,10 +68,11 @@ def test_a_die_is_what_the_network_does_with_its_parameters():
     assert (run.dataset["prediction"].values[0] == forward.prediction).all()
     assert run.accuracy.values[0] == (forward.prediction == LABELS).mean()
     assert run.spikes.sel(layer="hidden").values[0] == forward.spikes["hidden"].sum()
-    events = run.dataset["synaptic_events"].sel(array="in/weight").values[0]
+    events = run.dataset["events"].sel(place="in/weight", event="matches").values[0]
     assert events == INPUTS.sum() * 30
-    assert run.dataset["row_activations"].sel(array="in/weight").values[0] == INPUTS.sum()
-    assert run.dataset["synaptic_events"].sel(array="out/weight").values[0] == forward.spikes["hidden"].sum() * 4
+    assert run.dataset["events"].sel(place="in/weight", event="rows").values[0] == INPUTS.sum()
+    reached = run.dataset["events"].sel(place="out/weight", event="matches").values[0]
+    assert reached == forward.spikes["hidden"].sum() * 4
 
 
 def test_ideal_chip_is_the_network_itself():

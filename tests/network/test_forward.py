@@ -57,7 +57,11 @@ def spikes_in(*shape: int, rate: float = 0.3, seed: int = 1) -> np.ndarray:
 def assert_same(one: forward.Forward, other: forward.Forward) -> None:
     np.testing.assert_array_equal(one.scores, other.scores)
     np.testing.assert_array_equal(one.output, other.output)
-    for name in ("spikes", "active", "kept"):
+    assert one.drives.keys() == other.drives.keys()
+    for name, drive in one.drives.items():
+        for part, value in vars(drive).items():
+            np.testing.assert_array_equal(value, getattr(other.drives[name], part))
+    for name in ("spikes", "kept"):
         assert getattr(one, name).keys() == getattr(other, name).keys()
         for key, value in getattr(one, name).items():
             np.testing.assert_array_equal(value, getattr(other, name)[key], err_msg=f"{name} {key}")
@@ -107,9 +111,9 @@ def test_counts_are_those_of_the_dense_signals(network, shape):
     weighted = {node.name: node.inputs[0] for node in network.nodes if isinstance(node.layer, (ns.Linear, ns.Conv2d))}
     weighted |= {f"{node.name}/recurrent": node.name for node in network.nodes
                  if getattr(node.layer, "recurrent", None) is not None}
-    assert result.active.keys() == weighted.keys()
+    assert result.drives.keys() == weighted.keys()
     for name, source in weighted.items():
-        np.testing.assert_array_equal(result.active[name],
+        np.testing.assert_array_equal(result.drives[name].active,
                                       np.count_nonzero(signals[source], axis=(0, 1)).reshape(-1))
     np.testing.assert_array_equal(result.output, signals[network.nodes[-1].name])
 
@@ -151,7 +155,7 @@ def test_spikes_come_as_events_and_other_inputs_do_not():
     for same in (inputs.astype(bool), inputs.astype(np.int8), inputs.astype(np.float32)):
         assert_same(run(network, same), run(network, inputs))
     zero_weighted = run(network, np.zeros_like(inputs))
-    assert zero_weighted.active["in"].tolist() == [0] * 6
+    assert zero_weighted.drives["in"].active.tolist() == [0] * 6
 
 
 def test_a_graph_with_a_sum_and_a_branch():
@@ -167,7 +171,7 @@ def test_a_graph_with_a_sum_and_a_branch():
     first = result.kept["first"]
     assert 0 < first.mean() < 1
     np.testing.assert_array_equal(result.kept["sum"], first @ weights["b"].T + inputs @ weights["c"].T + first)
-    np.testing.assert_array_equal(result.active["c"], inputs.sum(axis=(0, 1)))
+    np.testing.assert_array_equal(result.drives["c"].active, inputs.sum(axis=(0, 1)))
 
 
 def test_a_die_replaces_what_it_names():
@@ -191,7 +195,7 @@ def test_compiled_steps_are_copies_and_blocks_can_be_used_again():
     with ThreadPoolExecutor(4) as pool:
         for after in pool.map(lambda _: run_block(network, steps, block), range(8)):
             np.testing.assert_array_equal(after.scores, before.scores)
-            np.testing.assert_array_equal(after.active["in"], before.active["in"])
+            np.testing.assert_array_equal(after.drives["in"].active, before.drives["in"].active)
     assert before.output is None
     np.testing.assert_array_equal(before.scores, run(network, inputs).scores)
 

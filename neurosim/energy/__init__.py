@@ -1,0 +1,13 @@
+"""Event counts x the profile's coefficients: joules and seconds, by place and component, low, nominal and high.
+
+Counts what the kernels saw and the mapping implies; runs nothing itself.
+"""
+
+from neurosim.energy.account import BOUNDS, COMPONENTS, Prices, area, coefficients, joules, latency, prices, unpriced
+from neurosim.energy.converters import conversion_energy, murmann, walden
+from neurosim.energy.ledger import EVENTS, Activity, Ledger
+
+__all__ = [
+    "Activity", "BOUNDS", "COMPONENTS", "EVENTS", "Ledger", "Prices", "area", "coefficients", "conversion_energy",
+    "joules", "latency", "murmann", "prices", "unpriced", "walden",
+]

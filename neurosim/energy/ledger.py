@@ -1,0 +1,184 @@
+"""What a run did on a chip, as counts: one row for every array and population, one column for each kind of event.
+
+Counts come from the kernels (how often each neuron fired, each input was active); what an event sets in motion follows
+from the mapping: synapses behind an input, tiles that share it, cores that hold its targets. No joule enters here.
+
+========== ============================================================================================================
+spikes     spikes generated, of a population
+neurons    neuron updates: neurons x steps x samples, of a population
+encodes    (spike, core) pairs that leave a neuron of the chip, of the array that they go to
+broadcasts (event, core) pairs that arrive in a core, events from outside included
+hops       (event, core) pairs where the core is not the neuron's own; from outside all are
+matches    events times the synapses that they reach
+rows       rows of tiles driven: once for each tile that shares the outputs, in a convolution for each position
+cells      siemens that the driven rows put under voltage, times ``x^2`` (or ``|x|``, where inputs are durations), x
+           the input relative to the largest one of the array in the run
+reads      reads of an array: steps in which an input was active; a convolution is read once for each output position
+conversions  outputs converted in these reads, for each tile along the inputs and each slice of a weight
+digital    partial sums added and outputs scaled
+bits       bits in (1 a spike, else `INPUT_BITS`) and out (`OUTPUT_BITS`) of tiles
+========== ============================================================================================================
+
+Neurons take their places in the order of the network: the cores fill up one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurosim.mapping import DeviceArray, MappedNetwork
+from neurosim.mapping.wiring import over_positions
+from neurosim.network import Conv2d, Population
+from neurosim.network.activity import Drive
+from neurosim.network.layers import SPIKING
+
+EVENTS = ("spikes", "neurons", "encodes", "broadcasts", "hops", "matches", "rows", "cells", "reads", "conversions",
+          "digital", "bits")
+INPUT_BITS, OUTPUT_BITS = 8, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """What the kernels counted in a run of `samples` samples of `steps` steps.
+
+    spikes: of each neuron of a spiking population, int64 `[neurons]`. drives: of every array with weights, by its name
+    `layer/parameter`.
+    """
+
+    samples: int
+    steps: int
+    spikes: Mapping[str, np.ndarray]
+    drives: Mapping[str, Drive]
+
+
+@dataclass(frozen=True, eq=False)
+class _Array:
+    """What one event of each input of an array sets in motion, int64 `[inputs]`, and one read of it."""
+
+    inner: bool  # its inputs are spikes of neurons of the chip
+    cores: np.ndarray
+    others: np.ndarray
+    synapses: np.ndarray
+    rows: np.ndarray
+    on_tiles: bool
+    positions: int
+    conversions: int
+    digital: int
+    bits: int
+
+
+class Ledger:
+    """The counts of a mapped network. Made once for a mapping; `count` is called for each die.
+
+    places: the names of the rows: arrays with weights, then populations.
+    """
+
+    def __init__(self, mapped: MappedNetwork) -> None:
+        self.mapped, network = mapped, mapped.network
+        self.populations = {node.name: math.prod(network.shapes[node.name]) for node in network.nodes
+                            if isinstance(node.layer, Population)}
+        self.places = (*(array.name for array in mapped.weights), *self.populations)
+        self._homes, size, first = {}, core_size(mapped), 0
+        for name, neurons in self.populations.items():
+            self._homes[name] = np.arange(first, first + neurons) // size
+            first += neurons
+        self._arrays = {array.name: self._array(array) for array in mapped.weights}
+
+    @property
+    def cores(self) -> int:
+        """Cores that hold a neuron."""
+        return len({int(core) for homes in self._homes.values() for core in homes})
+
+    def _array(self, array: object) -> _Array:
+        network = self.mapped.network
+        node = next(node for node in network.nodes if node.name == array.layer)
+        layer, recurrent = node.layer, array.parameter == "recurrent"
+        source = node.name if recurrent else self._behind(node.inputs[0])
+        synapses, rows = self.mapped.wiring[array.name]
+        users = (user.name for user in network.nodes if node.name in user.inputs and user.name in self.populations)
+        target = node.name if isinstance(layer, Population) else next(users, None)
+        homes = self._homes.get(target, np.zeros(array.nominal.shape[0], np.int64))
+        if isinstance(layer, Conv2d):
+            cores = (synapses > 0).astype(np.int64) * np.unique(homes).size
+            others = cores if source is None else np.zeros_like(cores)
+            positions = math.prod(layer.output_shape(network.shapes[node.inputs[0]])[1:])
+        else:
+            weight, positions = np.asarray(array.nominal), 1
+            reached = np.stack([(weight[homes == core] != 0).any(axis=0) for core in np.unique(homes)])
+            cores = reached.sum(axis=0)
+            own = np.zeros_like(cores)
+            if source is not None:
+                own = (reached & (np.unique(homes)[:, None] == self._homes[source][None, :])).sum(axis=0)
+            others = cores - own
+        outputs, on_tiles = array.nominal.shape[0], isinstance(array, DeviceArray)
+        tiles_in, tiles_out = (array.tiling.tiles_in, array.tiling.tiles_out) if on_tiles else (1, 1)
+        slices = int(self.mapped.profile.crossbar.cells.slices.value) if on_tiles and (
+            self.mapped.profile.crossbar.cells.slices) else 1
+        conversions = positions * outputs * tiles_in * slices
+        spiking = source is not None and isinstance(network[source], SPIKING)
+        return _Array(source is not None, cores, others, synapses, rows, on_tiles, positions, conversions,
+                      positions * outputs * (tiles_in * slices - 1) + positions * outputs,
+                      positions * math.prod(array.nominal.shape[1:]) * tiles_out * (1 if spiking else INPUT_BITS)
+                      + conversions * OUTPUT_BITS)
+
+    def _behind(self, name: str) -> str | None:
+        """The population whose signal a node passes on, or None for the network's input."""
+        while name != "input" and name not in self.populations:
+            name = next(node for node in self.mapped.network.nodes if node.name == name).inputs[0]
+        return None if name == "input" else name
+
+    def count(self, activity: Activity, conductances: Callable[[str], np.ndarray] | None = None) -> np.ndarray:
+        """The counts, float64 `[place, event]` in the order of `places` and `EVENTS`.
+
+        conductances: gives the devices of an array of this die, siemens `[plane, *weight]`; None leaves `cells` at 0.
+        """
+        found = np.zeros((len(self.places), len(EVENTS)))
+        for name, into in zip(self.places, found, strict=True):
+            if name in self.populations:
+                values = {"spikes": activity.spikes[name].sum() if name in activity.spikes else 0,
+                          "neurons": self.populations[name] * activity.steps * activity.samples}
+            else:
+                values = self._of_array(name, activity, conductances)
+            for event, value in values.items():
+                into[EVENTS.index(event)] = value
+        return found
+
+    def _of_array(self, name: str, activity: Activity, conductances: Callable[[str], np.ndarray] | None
+                  ) -> dict[str, float]:
+        array, drive = self._arrays[name], activity.drives[name]
+        active, reads = drive.active, drive.reads
+        if not array.on_tiles:
+            return {"encodes": active @ array.cores if array.inner else 0, "broadcasts": active @ array.cores,
+                    "hops": active @ array.others, "matches": active @ array.synapses}
+        cells = 0.0
+        if conductances is not None:
+            cells = float(self._strength(drive) @ self._driven(name, conductances(name)))
+        return {"matches": active @ array.synapses, "rows": active @ array.rows, "cells": cells,
+                "reads": reads * array.positions, "conversions": reads * array.conversions,
+                "digital": reads * array.digital, "bits": reads * array.bits}
+
+    def _strength(self, drive: Drive) -> np.ndarray:
+        """Of each input, the sum over all reads of its share of the energy that the largest input takes."""
+        if not drive.peak:
+            return drive.squares
+        if self.mapped.profile.energy.cell.input == "duration":
+            return drive.magnitudes / drive.peak
+        return drive.squares / drive.peak**2
+
+    def _driven(self, name: str, planes: np.ndarray) -> np.ndarray:
+        """Siemens behind each input, float64 `[inputs]`."""
+        node = next(node for node in self.mapped.network.nodes if node.name == name.split("/")[0])
+        total = planes.sum(axis=0, dtype=np.float64)
+        if not isinstance(node.layer, Conv2d):
+            return total.sum(axis=0)
+        return over_positions(node.layer, total.sum(axis=0), self.mapped.network.shapes[node.inputs[0]])
+
+
+def core_size(mapped: MappedNetwork) -> int:
+    """Neurons of a core; a chip that says nothing of cores is one."""
+    circuit = mapped.profile.circuit
+    return int(circuit.size.neurons.value) if circuit is not None else 1 << 62

@@ -1,0 +1,49 @@
+"""What drives a layer with weights, counted: how often each of its inputs is active, and how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """Of each input of a layer with weights, over all samples and steps of a run.
+
+    active: in how many (sample, step) it was not 0, int64 `[inputs]`. magnitudes, squares: the sums of ``|x|`` and of
+    ``x^2``, float64 `[inputs]`. peak: the largest ``|x|`` of any. reads: in how many (sample, step) any was not 0.
+    """
+
+    active: np.ndarray
+    magnitudes: np.ndarray
+    squares: np.ndarray
+    peak: float
+    reads: int
+
+
+def spike_drive(active: np.ndarray, reads: int) -> Drive:
+    """The drive of spikes: all of size 1."""
+    weight = active.astype(np.float64)
+    return Drive(active, weight, weight, 1.0, int(reads))
+
+
+def value_drive(signal: np.ndarray) -> Drive:
+    """The drive of a dense signal `[samples * steps, *shape]`.
+
+    >>> value_drive(np.array([[0.5, -2.0], [0.0, 0.0]])).squares
+    array([0.25, 4.  ])
+    """
+    flat = signal.reshape(signal.shape[0], -1)
+    active = np.count_nonzero(flat, axis=0)
+    size = np.abs(flat)
+    return Drive(active, size.sum(axis=0, dtype=np.float64), np.square(flat).sum(axis=0, dtype=np.float64),
+                 float(size.max(initial=0.0)), int(np.count_nonzero(size.any(axis=1))))
+
+
+def together(drives: Iterable[Drive]) -> Drive:
+    """The drive of several blocks of samples."""
+    parts = list(drives)
+    return Drive(sum(p.active for p in parts), sum(p.magnitudes for p in parts), sum(p.squares for p in parts),
+                 max(p.peak for p in parts), sum(p.reads for p in parts))
