@@ -25,8 +25,8 @@ _STREAMS = "Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011"
 class Run:
     """What a network did on many dies.
 
-    dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `events [die, place, event]`, what
-    was counted where, over all samples (see `neurosim.energy.ledger`); where the profile prices it, `price [event,
+    dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `events [die, place, event]`,
+    what was counted where, over all samples (see `neurosim.energy.ledger`); where the profile prices it, `price [event,
     bound]` in joules and `static [bound]` in watts; where kept `prediction [die, sample]`. Attributes say what was run.
     """
 

@@ -35,6 +35,7 @@ from neurosim.mapping.wiring import over_positions
 from neurosim.network import Conv2d, Population
 from neurosim.network.activity import Drive
 from neurosim.network.layers import SPIKING
+from neurosim.network.recurrent import Recurrent
 
 EVENTS = ("spikes", "neurons", "encodes", "broadcasts", "hops", "matches", "rows", "cells", "reads", "conversions",
           "digital", "bits")
@@ -97,7 +98,7 @@ class Ledger:
         network = self.mapped.network
         node = next(node for node in network.nodes if node.name == array.layer)
         layer, recurrent = node.layer, array.parameter == "recurrent"
-        source = node.name if recurrent else self._behind(node.inputs[0])
+        source = self._behind(node.name if recurrent else node.inputs[0])
         synapses, rows = self.mapped.wiring[array.name]
         users = (user.name for user in network.nodes if node.name in user.inputs and user.name in self.populations)
         target = node.name if isinstance(layer, Population) else next(users, None)
@@ -126,9 +127,12 @@ class Ledger:
                       + conversions * OUTPUT_BITS)
 
     def _behind(self, name: str) -> str | None:
-        """The population whose signal a node passes on, or None for the network's input."""
+        """The population whose signal a node passes on; None for the network's input and for cells without spikes."""
         while name != "input" and name not in self.populations:
-            name = next(node for node in self.mapped.network.nodes if node.name == name).inputs[0]
+            node = next(node for node in self.mapped.network.nodes if node.name == name)
+            if isinstance(node.layer, Recurrent):
+                return None
+            name = node.inputs[0]
         return None if name == "input" else name
 
     def count(self, activity: Activity, conductances: Callable[[str], np.ndarray] | None = None) -> np.ndarray:

@@ -65,8 +65,10 @@ class MappedNetwork:
         for node in self.network.nodes:
             for array in self.weights:
                 if array.layer == node.name:
-                    found[array.name] = fan_out(node.layer, array.parameter, shapes[node.inputs[0]],
-                                                max(1, getattr(array, "tiles_out", 1)))
+                    # a weight that the chip's levels make 0 takes no synapse; on tiles, a pair of devices all the same
+                    weight = array.nominal if isinstance(array, SpreadArray) else getattr(node.layer, array.parameter)
+                    found[array.name] = fan_out(node.layer, weight, shapes[node.inputs[0]],
+                                                getattr(array, "tiles_out", 1))
         return found
 
     def table(self) -> list[dict[str, object]]:

@@ -7,16 +7,16 @@ import numpy as np
 from neurosim.network import Conv2d, Layer
 
 
-def fan_out(layer: Layer, parameter: str, shape: tuple[int, ...], tiles_out: int) -> tuple[np.ndarray, np.ndarray]:
+def fan_out(layer: Layer, weight: np.ndarray, shape: tuple[int, ...], tiles_out: int) -> tuple[np.ndarray, np.ndarray]:
     """Synapses (weights that are not 0) and rows driven by one event of each input, int64 `[inputs]`.
 
     A row is driven once per tile that shares the outputs, and for a convolution once per position of the kernel.
 
     >>> import numpy as np, neurosim as ns
-    >>> fan_out(ns.Linear(np.array([[1.0, 0.0], [2.0, 3.0]])), "weight", (2,), 1)
+    >>> weight = np.array([[1.0, 0.0], [2.0, 3.0]])
+    >>> fan_out(ns.Linear(weight), weight, (2,), 1)
     (array([2, 1]), array([1, 1]))
     """
-    weight = getattr(layer, parameter)
     if not isinstance(layer, Conv2d):
         synapses = np.count_nonzero(weight, axis=0)
         return synapses, np.full(synapses.size, tiles_out, np.int64)

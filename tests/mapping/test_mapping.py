@@ -116,7 +116,7 @@ def test_fan_out_of_a_convolution_is_what_an_impulse_reaches(height, width, kern
     rng = np.random.default_rng(seed)
     weight = rng.integers(0, 2, (3, 2, kernel, kernel)).astype(float)
     layer = ns.Conv2d(weight, stride=stride, padding=padding, dilation=dilation)
-    synapses, rows = fan_out(layer, "weight", (2, height, width), 1)
+    synapses, rows = fan_out(layer, layer.weight, (2, height, width), 1)
     impulses = np.eye(2 * height * width).reshape(1, -1, 2, height, width)
     reached = run(ns.Network.sequential([layer], (2, height, width), 1.0), impulses).output[0]
     np.testing.assert_array_equal(synapses, reached.reshape(len(synapses), -1).sum(1))

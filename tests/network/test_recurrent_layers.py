@@ -69,7 +69,7 @@ def test_rows_that_a_cell_drives_are_those_that_are_not_zero() -> None:
     network = ns.Network.sequential({"cell": ns.RNN(np.eye(3), nonlinearity="relu")}, (3,), 1e-3)
     inputs = np.zeros((6, 2, 3))
     inputs[2, 0, 0], inputs[4, 1, 1], inputs[:, :, 2] = 1, 1, -1
-    assert run(network, inputs).active["cell/recurrent"].tolist() == [3, 1, 0]
+    assert run(network, inputs).drives["cell/recurrent"].active.tolist() == [3, 1, 0]
 
 
 @pytest.mark.parametrize("kind", CELLS)
