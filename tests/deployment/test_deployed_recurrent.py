@@ -91,7 +91,8 @@ def test_a_convolutional_network_with_norms(profile: str, tmp_path: object) -> N
     own = run(network, images, ns.Dies(mapped, 5).parameters(4)).prediction
     assert np.array_equal(run_.dataset["prediction"].sel(die=4), own)
     rows = run_.dataset["events"].sel(event="rows").sel(place="conv/weight")
-    expected = 25 * 36 * 9 if ns.load_profile(profile).crossbar else 0  # once for each position of the kernel; tiles have rows
+    # once for each position of the kernel; only tiles have rows
+    expected = 25 * 36 * 9 if ns.load_profile(profile).crossbar else 0
     assert (rows == expected).all()
     page = ns.write_report([run_], tmp_path / "report.html").read_text()
     assert "<h2>Events</h2>" in page
