@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ def value_drive(signal: np.ndarray) -> Drive:
     >>> value_drive(np.array([[0.5, -2.0], [0.0, 0.0]])).squares
     array([0.25, 4.  ])
     """
-    flat = signal.reshape(signal.shape[0], -1)
+    flat = signal.reshape(signal.shape[0], math.prod(signal.shape[1:]))
     active = np.count_nonzero(flat, axis=0)
     size = np.abs(flat)
     return Drive(active, size.sum(axis=0, dtype=np.float64), np.square(flat).sum(axis=0, dtype=np.float64),

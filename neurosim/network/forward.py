@@ -247,7 +247,8 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
-            drives[f"{step.node.name}/recurrent"] = value_drive(states[:, :-1].reshape(-1, states.shape[2]))
+            drives[f"{step.node.name}/recurrent"] = value_drive(states[:, :-1].reshape(
+                block.batch * (block.time - 1), states.shape[2]))
         else:
             signals[step.node.name] = _run_layer(network, step, incoming, dtype)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
