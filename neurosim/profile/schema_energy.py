@@ -64,7 +64,7 @@ class Conversion(Entry):
     `rate`, times `factor`.
     """
 
-    model: Literal["fixed", "walden", "murmann"]
+    model: Literal["fixed", "walden", "murmann"] = Field(description="which equation")
     energy: Cost | None = Field(None, description="J per conversion (fixed)")
     fom: Cost | None = Field(None, description="J per conversion step (walden)")
     factor: Cost | None = Field(None, description="times the regression (murmann)")
