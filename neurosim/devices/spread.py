@@ -24,8 +24,13 @@ def spread_factor(quantity: Quantity, z: np.ndarray) -> np.ndarray:
         return mean + sd * z
     if quantity.distribution == "uniform":
         return mean + sd * z.dtype.type(np.sqrt(3)) * (2 * ndtr(z) - 1)
-    width = z.dtype.type(np.sqrt(np.log1p((quantity.spread / quantity.value) ** 2)))
+    width = z.dtype.type(log_width(quantity))
     return mean * np.exp(width * z - width * width / 2)
+
+
+def log_width(quantity: Quantity) -> float:
+    """Standard deviation of the logarithm of a lognormal quantity: ``q^2 = ln(1 + (s/m)^2)``."""
+    return float(np.sqrt(np.log1p((quantity.spread / quantity.value) ** 2)))
 
 
 def decay_with_factor(decay: np.ndarray, factor: np.ndarray) -> np.ndarray:

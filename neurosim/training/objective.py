@@ -85,13 +85,17 @@ class Objective:
         kept = {f"{place}.{name}" if place else name: value.clone()
                 for place, module in self.model.named_modules() if isinstance(module, _NormBase)
                 for name, value in module.named_buffers(recurse=False)} if self.model.training else {}
-        return logits_of(output_of(functional_call(self.model, {**parameters, **kept}, (self.inputs,))), self.readout)
+        return logits_of(output_of(self.result({**parameters, **kept})), self.readout)
+
+    def result(self, parameters: Parameters, **options: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """What the model gives for the batch with tensors in the place of its own."""
+        return functional_call(self.model, dict(parameters), (self.inputs,), options)
 
     def loss_and_logits(self, parameters: Parameters, mask: torch.Tensor | None = None
                         ) -> tuple[torch.Tensor, torch.Tensor]:
         """L_nat and the logits it is of; mask `[batch, neuron]` times the hidden spikes, for models that take one."""
         options: Mapping[str, torch.Tensor] = {} if mask is None else {"mask": mask}
-        result = functional_call(self.model, dict(parameters), (self.inputs,), options)
+        result = self.result(parameters, **options)
         logits = logits_of(output_of(result), self.readout)
         loss = cross_entropy(logits, self.labels)
         if self.rate_penalty:

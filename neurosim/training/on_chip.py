@@ -1,0 +1,304 @@
+"""A module that trains as it will run: its parameters are devices of a chip type: nominal, noisy, of a die, attacked.
+
+    parameters -> mapping -> devices -> a die's own, and an attack on them -> what the network gets of it -> the module
+
+Gradients pass all of it back to the module's own parameters. What die k is here is what `Dies` makes of die k for
+deployment; what training changes between two steps is the network, so it is mapped anew when it has changed. Knows no
+recipe: recipes move devices through `ChipObjective` as they move parameters through `Objective`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from neurosim.dies import Dies
+from neurosim.errors import NeurosimError
+from neurosim.mapping import DeviceArray, MappedNetwork, map_network
+from neurosim.network import Network
+from neurosim.network.forward import run
+from neurosim.profile import Profile
+from neurosim.training.attacks import Attack, attack
+from neurosim.training.chip_objective import ChipObjective
+from neurosim.training.deviations import Move, moved
+from neurosim.training.export import as_network
+from neurosim.training.links import Link, find_links, tensors_of
+from neurosim.training.objective import logits_of, output_of
+from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
+
+MODES = ("nominal", "sampled", "noise", "attack")
+SHORT = Attack(size=1.0, steps=3)
+Result = torch.Tensor | tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A module's parameters as the devices of one die; die is None for devices as they are meant to be."""
+
+    die: int | None
+    parts: Mapping[str, Part]
+    links: Mapping[str, Link]
+    tensors: Mapping[str, torch.Tensor]
+
+    @property
+    def devices(self) -> dict[str, torch.Tensor]:
+        """Values of all devices, by array `layer/parameter`; differentiable in the module's parameters."""
+        return {name: part.devices for name, part in self.parts.items()}
+
+    @property
+    def reach(self) -> dict[str, Move]:
+        """What one unit of the profile's spread does to them; without the arrays that do not spread."""
+        return {name: part.move for name, part in self.parts.items() if part.move is not None}
+
+    def arrays(self, devices: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the network gets of devices: arrays by `layer/parameter`."""
+        return {name: part.value(devices[name]) for name, part in self.parts.items()}
+
+    def with_tensors(self, others: Mapping[str, torch.Tensor]) -> Placement:
+        """The placement with other tensors beside the devices, by their names in `OnChip`: what is digital."""
+        if not others:
+            return self
+        return replace(self, tensors={**self.tensors, **{k.removeprefix("module."): v for k, v in others.items()}})
+
+    def module_tensors(self, devices: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What must stand in the module for that."""
+        made: dict[str, torch.Tensor] = {}
+        for name, array in self.arrays(devices).items():
+            made.update(self.links[name].write({**self.tensors, **made}, array))
+        return made
+
+
+class OnChip(nn.Module):
+    """A module on a chip type, to be trained there.
+
+    In training, `forward` runs the module on devices as `mode` says; after `eval()`, on nominal devices:
+
+    ========  ========================================================================================================
+    nominal   every device as it is meant to be: the chip's levels, and the mean of its spreads
+    sampled   dies 0 .. dies - 1 of the lot `seed`, one after the other: `Dies(mapped, seed).parameters(k)`
+    noise     a die of the lot that was never seen, at each step: fresh draws from all of the profile's spreads
+    attack    nominal devices, moved as `attack` finds inside a box of so many spreads of each of them
+    ========  ========================================================================================================
+
+    With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32.
+
+    Parameters
+    ----------
+    module:
+        Any that `Network.from_torch` reads, or that has `to_network`; its parameters are trained in place.
+    profile:
+        The chip type. What it spreads must be a parameter or a buffer of the module.
+    sample:
+        `[time, sample, *shape]`, a few inputs to follow through the module, see `Network.from_torch`.
+    dt:
+        Time step in seconds.
+    mode, seed, dies, per_step:
+        See above; dies is for "sampled" only.
+    programming, time:
+        Of the dies, see `Dies`.
+    attack:
+        For "attack": its size is in units of each device's spread.
+    readout:
+        Over time, of the logits that an attack compares: "sum" or "mean".
+    exact_forward:
+        The output's value is that of the simulator which deployment runs, on the same devices; its gradient is
+        the module's, with its surrogates. For outputs of the module that are those of the network's last layer.
+
+    Raises
+    ------
+    NeurosimError
+        The chip cannot hold the network, or spreads something that is no tensor of the module's own.
+    """
+
+    objective = ChipObjective  #: what recipes train it by
+
+    def __init__(self, module: nn.Module, profile: Profile, sample: np.ndarray, *, dt: float = 1e-3,
+                 mode: str = "sampled", seed: int = 0, dies: int = 8, per_step: int = 1, programming: int = 0,
+                 time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
+                 exact_forward: bool = False) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise NeurosimError(f"mode is {mode!r}", where="OnChip", allowed=", ".join(MODES))
+        for name, value in (("dies", dies), ("per_step", per_step)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise NeurosimError(f"{name} is {value!r}", where="OnChip", allowed="a whole number from 1 up")
+        self.module, self.profile, self.mode, self.seed = module, profile, mode, seed
+        self.dies, self.per_step, self.programming, self.time = dies, per_step, programming, time
+        self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
+        training = module.training
+        module.eval()
+        self._network = as_network(module, sample, dt)
+        self._links = find_links(module, self._network, lambda twin: as_network(twin, sample, dt))
+        module.train(training)
+        self.train(training)
+        self._mapped: tuple[tuple, MappedNetwork] | None = None
+        self._shown: tuple[int, int] | None = None
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        Dies(self.mapped(), seed, programming, time)  # refuses what is out of range, now
+        self._refuse_what_is_not_linked()
+        if mode == "attack" and not self.place().reach:
+            raise NeurosimError("no device spreads, so there is nothing to attack", where=f"profile {profile.name}",
+                                hint="take mode='nominal', or give the profile a mismatch")
+
+    def _refuse_what_is_not_linked(self) -> None:
+        used: dict[str, str] = {}
+        for array in self.mapped().arrays:
+            link = self._links.get(array.name)
+            if link is None:
+                raise NeurosimError(f"{array.name} is on the chip, but no tensor of {type(self.module).__name__}",
+                                    where="OnChip", allowed="parameters and buffers that the network takes as they are",
+                                    hint="let the module hold it as a parameter or a buffer, or train without it: "
+                                    f"profile.with_values({{'mismatch.{array.role}': None}})")
+            if link.index is None and link.tensor in used:
+                raise NeurosimError(f"{array.name} and {used[link.tensor]} are one tensor of the module, {link.tensor}",
+                                    where="OnChip", allowed="a tensor of its own for each array of devices")
+            used[link.tensor] = array.name
+
+    # the mapping of now
+
+    def mapped(self) -> MappedNetwork:
+        """The network with the module's parameters of now, on its chip type."""
+        return self._mapped_with(tensors_of(self.module))
+
+    def to_network(self, dt: float | None = None) -> Network:
+        """The module as a network, with its parameters of now; dt is that of the module unless it is said."""
+        network = self.mapped().network
+        return network if dt is None else replace(network, dt=dt)
+
+    def _mapped_with(self, tensors: Mapping[str, torch.Tensor]) -> MappedNetwork:
+        used = sorted({link.tensor for link in self._links.values()})
+        state = tuple((id(tensors[name]), tensors[name]._version) for name in used)
+        if self._mapped is None or self._mapped[0] != state:
+            own = {name: link.read(tensors).detach().cpu().numpy() for name, link in self._links.items()}
+            nodes = []
+            for node in self._network.nodes:
+                new = {name: own[f"{node.name}/{name}"].reshape(value.shape)
+                       for name, value in node.layer.arrays().items() if f"{node.name}/{name}" in own}
+                nodes.append(replace(node, layer=replace(node.layer, **new)) if new else node)
+            network = replace(self._network, nodes=tuple(nodes))
+            # the tensors are kept, so that none of another network gets their id
+            self._mapped = (state, map_network(network, self.profile), [tensors[name] for name in used])
+        return self._mapped[1]
+
+    # devices
+
+    def place(self, die: int | tuple[int, int] | None = None, parameters: Mapping[str, torch.Tensor] | None = None
+              ) -> Placement:
+        """The devices of a die of the lot `seed` (or die and lot), or (None) nominal ones.
+
+        parameters: in the place of the module's own, by their names in this module ("module.fc1.weight").
+        """
+        tensors = tensors_of(self.module)
+        for name, value in (parameters or {}).items():
+            tensors[name.removeprefix("module.")] = value
+        mapped = self._mapped_with(tensors)
+        die, seed = die if isinstance(die, tuple) else (die, self.seed)
+        lot = Dies(mapped, seed, self.programming, self.time)
+        made = {} if die is None else lot.parameters(die)
+        parts = {}
+        for array in mapped.arrays:
+            link = self._links[array.name]
+            wanted, own = link.read(tensors), made.get(array.layer, {}).get(array.parameter)
+            if isinstance(array, DeviceArray):
+                devices = None if die is None else _devices(array, lot.conductances(die, array.name))
+                masked = None if link.mask is None else link.read({**tensors, link.tensor: torch.ones_like(
+                    tensors[link.tensor])}) == 0
+                part = placed_on_crossbar(array, self.profile.crossbar, wanted, masked, devices)
+                parts[array.name] = corrected(part, aimed_at(array) if own is None else own)
+            else:
+                parts[array.name] = placed_direct(array, wanted, own)
+        return Placement(die, parts, self._links, tensors)
+
+    def placements(self, inputs: torch.Tensor, parameters: Mapping[str, torch.Tensor] | None = None
+                   ) -> list[Placement]:
+        """The devices that a forward pass runs on now, one placement for each of its dies; in training it is a step."""
+        if not self.training:
+            return [self.place(self._shown, parameters)]
+        if self.mode == "nominal":
+            return [self.place(None, parameters)]
+        step = int(self.steps)
+        self.steps += 1
+        if self.mode == "attack":
+            placement = self.place(None, parameters)
+            return [self._attacked(placement, inputs, step)]
+        numbers = range(step * self.per_step, (step + 1) * self.per_step)
+        return [self.place(n % self.dies if self.mode == "sampled" else n, parameters) for n in numbers]
+
+    def _attacked(self, placement: Placement, inputs: torch.Tensor, step: int) -> Placement:
+        """Devices moved by an attack, the start of which belongs to the step."""
+        seed = int(np.random.SeedSequence((self.seed, step)).generate_state(1)[0])
+        found = attack(lambda devices: logits_of(output_of(self.run(placement, devices, inputs)), self.readout),
+                       placement.devices, self.attack, generator=torch.Generator().manual_seed(seed),
+                       reach=placement.reach)
+        there = moved(placement.devices, found, placement.reach)
+        return replace(placement, parts={name: replace(part, devices=there[name])
+                                         for name, part in placement.parts.items()})
+
+    def run(self, placement: Placement, devices: Mapping[str, torch.Tensor], inputs: torch.Tensor,
+            **options: torch.Tensor) -> Result:
+        """What the module gives for inputs `[time, batch, *shape]` on devices of a placement."""
+        tensors = {**placement.tensors, **placement.module_tensors(devices)}
+        result = functional_call(self.module, tensors, (inputs,), options)
+        return self._simulated(placement, devices, inputs, result) if self.exact_forward else result
+
+    def _simulated(self, placement: Placement, devices: Mapping[str, torch.Tensor], inputs: torch.Tensor,
+                   result: Result) -> Result:
+        """The result with the simulator's output in the place of the module's."""
+        parameters: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in placement.arrays(devices).items():
+            layer, parameter = name.rsplit("/", 1)
+            parameters.setdefault(layer, {})[parameter] = array.detach().cpu().numpy()
+        network = self._mapped_with(placement.tensors).network
+        value = run(network, inputs.detach().cpu().numpy(), parameters).output
+        output = output_of(result)
+        if value.shape != tuple(output.shape):
+            raise NeurosimError(f"the module gives {list(output.shape)}, its network {list(value.shape)}",
+                                where="OnChip, exact_forward", allowed="the output of all steps")
+        output = exactly(output, value)
+        return (output, *result[1:]) if isinstance(result, tuple) else output
+
+    def forward(self, inputs: torch.Tensor, **options: torch.Tensor) -> Result:
+        """What the module gives, on the dies of this step."""
+        return self.over_dies([(placement, placement.devices) for placement in self.placements(inputs)], inputs,
+                              **options)
+
+    def over_dies(self, dies: list[tuple[Placement, Mapping[str, torch.Tensor]]], inputs: torch.Tensor,
+                  **options: torch.Tensor) -> Result:
+        """Each die with its share of the batch; of fewer samples than dies, the last dies get none."""
+        shares = inputs.tensor_split(min(len(dies), inputs.shape[1]), dim=1)
+        ends = np.cumsum([share.shape[1] for share in shares])
+        results = [self.run(placement, devices, share, **{
+            name: value[end - share.shape[1]:end] if value.ndim > 1 else value for name, value in options.items()})
+            for (placement, devices), share, end in zip(dies, shares, ends, strict=False)]
+        if len(results) == 1:
+            return results[0]
+        if isinstance(results[0], tuple):
+            return tuple(torch.cat(parts, dim=1) for parts in zip(*results, strict=True))
+        return torch.cat(results, dim=1)
+
+    @contextmanager
+    def shown_as(self, die: int, seed: int) -> Iterator[None]:
+        """While the block runs, the module in eval mode is this die of this lot."""
+        before = self._shown
+        self._shown = (die, seed)
+        try:
+            yield
+        finally:
+            self._shown = before
+
+    def extra_repr(self) -> str:
+        lot = f", dies={self.dies}" if self.mode == "sampled" else ""
+        return f"profile={self.profile.name}, mode={self.mode}{lot}, seed={self.seed}"
+
+
+def _devices(array: DeviceArray, planes: np.ndarray) -> np.ndarray:
+    """Values of planes in the order of an array's targets: each reference once for a tile."""
+    count = len(array.own)
+    shared = planes[count:, ::array.tiling.tile_outputs] if array.reference.size else planes[count:]
+    return np.concatenate([planes[:count].reshape(-1), shared.reshape(-1)])
