@@ -21,6 +21,7 @@ _WHERE = {
     "Robust": "neurosim.training.robust_recipe",
     **dict.fromkeys(("RECIPES", "make_recipe"), "neurosim.training.recipes"),
     **dict.fromkeys(("Moment", "Recipe"), "neurosim.training.recipe"),
+    **dict.fromkeys(("OnChip", "Placement"), "neurosim.training.on_chip"),
     **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
     **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
 }
@@ -43,6 +44,8 @@ __all__ = [
     "Hybrid",
     "Moment",
     "Objective",
+    "OnChip",
+    "Placement",
     "Recipe",
     "Robust",
     "SpikingMLP",
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
     from neurosim.training.noise_recipes import Dropout, ForwardNoise, Standard
     from neurosim.training.objective import Objective
+    from neurosim.training.on_chip import OnChip, Placement
     from neurosim.training.recipe import Moment, Recipe
     from neurosim.training.recipes import RECIPES, make_recipe
     from neurosim.training.robust_recipe import Robust

@@ -2,8 +2,8 @@
 
 The numbers are those of `mapping` and `dies`, not made again here; only their derivatives are. Levels are passed
 straight through (Bengio, Leonard, Courville, arXiv:1308.3432). A weight on a crossbar is
-``w = S (sum_k c_k g_k) + offset``; its devices are given here as ``d_k = S g_k``, in the unit of the weight, so that all
-parameters of a network are alike:
+``w = S (sum_k c_k g_k) + offset``; its devices are given here as ``d_k = S g_k``, in the unit of the weight, so that
+all parameters of a network are alike:
 
     ``dd_k/dw = s_k / sum F``     s_k = +-1 for the leg that carries w, +-1/2 for two legs that share it, else 0
 

@@ -1,0 +1,421 @@
+"""A module on a chip: the dies of deployment bit for bit, gradients, boxes, moments, and that it is worth it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from snntorch import Leaky, RLeaky, Synaptic
+from torch import nn
+
+from neurosim.devices import evaluate
+from neurosim.dies import Dies
+from neurosim.errors import NeurosimError
+from neurosim.mapping import DeviceArray
+from neurosim.network.forward import run
+from neurosim.profile import Profile, load_profile
+from neurosim.training import CNN, LSNN, Attack, OnChip, spiking_mlp
+from neurosim.training.deviations import corners, gaussian, moved
+from neurosim.training.objective import output_of
+
+STEPS, BATCH, CHANNELS = 8, 6, 12
+
+
+def inputs(seed: int = 0, channels: int = CHANNELS) -> torch.Tensor:
+    return torch.rand((STEPS, BATCH, channels), generator=torch.Generator().manual_seed(seed))
+
+
+def mlp() -> nn.Module:
+    return spiking_mlp(CHANNELS, 3, hidden=9, beta=0.8)
+
+
+def lsnn() -> nn.Module:
+    return LSNN(CHANNELS, 3, units=10)
+
+
+def snntorch_net() -> nn.Module:
+    generator = torch.Generator().manual_seed(2)
+    beta, alpha = (torch.rand(n, generator=generator) * 0.3 + 0.6 for n in (7, 3))
+    net = nn.Sequential(nn.Linear(CHANNELS, 7), RLeaky(beta=beta, linear_features=7, learn_beta=True, init_hidden=True),
+                        nn.Linear(7, 3), Synaptic(alpha=alpha, beta=0.7, init_hidden=True, output=True))
+    for value in net.parameters():
+        if value.ndim:
+            value.data = torch.rand(value.shape, generator=generator) * 0.8 - 0.2 if value.ndim > 1 else value.data
+    return Looped(net)
+
+
+class Looped(nn.Module):
+    """A Sequential of one step, over time."""
+
+    def __init__(self, net: nn.Sequential) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.net:
+            if hasattr(layer, "reset_mem"):
+                layer.reset_mem()
+        return torch.stack([self.net(step)[0] for step in x])
+
+
+def everything() -> Profile:
+    """All that a profile may spread, each in another way."""
+    spreads = {"weight": ("normal", 0.2), "bias": ("uniform", 0.3), "tau_mem": ("lognormal", 0.2),
+               "tau_syn": ("normal", 0.1), "threshold": ("lognormal", 0.15)}
+    return load_profile("ideal").with_values({
+        f"mismatch.{role}": {"value": 1.0, "cv": cv, "distribution": law} for role, (law, cv) in spreads.items()})
+
+
+def crossbar(kind: str, **values: object) -> Profile:
+    return load_profile("pcm_hermes").with_values({"crossbar.cells.kind": kind, **{
+        key.replace("__", "."): value for key, value in values.items()}})
+
+
+CHIPS = {
+    "everything": everything,
+    "pcm": lambda: load_profile("pcm_hermes"),
+    "reram": lambda: load_profile("reram_neurram"),
+    "pcm with levels, small tiles": lambda: crossbar("pair", crossbar__levels=5, crossbar__rows=5, crossbar__columns=8),
+    "two-sided": lambda: crossbar("two_sided", crossbar__scale="tile"),
+    "offset": lambda: crossbar("offset", crossbar__columns=9, crossbar__levels=9),
+    "single": lambda: crossbar("single"),
+    "significances": lambda: crossbar("pair", crossbar__cells__significances=[1.0, 3.0]),
+    "mismatch of conductances": lambda: load_profile("pcm_hermes").with_values(
+        {"mismatch.weight": {"value": 1.1, "cv": 0.3, "distribution": "lognormal"}}),
+}
+
+
+def parameters_of(chip: OnChip, placement: object, devices: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy() for name, value in placement.arrays(devices).items()}
+
+
+def dies_of(chip: OnChip, seed: int | None = None) -> Dies:
+    return Dies(chip.mapped(), chip.seed if seed is None else seed)
+
+
+# the dies of deployment
+
+
+@pytest.mark.parametrize("chip_name", CHIPS)
+@pytest.mark.parametrize("make", [mlp, lsnn, snntorch_net])
+def test_die_k_of_training_is_die_k_of_deployment_bit_for_bit(make, chip_name):
+    chip = OnChip(make(), CHIPS[chip_name](), inputs().numpy(), seed=5)
+    for die in (0, 7, 12345):
+        placement = chip.place(die)
+        found = parameters_of(chip, placement, placement.devices)
+        expected = {f"{layer}/{name}": value for layer, some in dies_of(chip).parameters(die).items()
+                    for name, value in some.items()}
+        assert set(expected) == set(found)
+        for name, value in expected.items():
+            assert found[name].dtype == np.float32
+            np.testing.assert_allclose(found[name], value, rtol=3e-7, atol=3e-7 * abs(value).max(), err_msg=name)
+        # and in the place of the module's own they are what its network has
+        made = placement.module_tensors(placement.devices)
+        swapped = {name: made.get(name, value) for name, value in chip.module.state_dict().items()}
+        assert any(not torch.equal(value, chip.module.state_dict()[name]) for name, value in swapped.items())
+
+
+@pytest.mark.parametrize("chip_name", CHIPS)
+@pytest.mark.parametrize("make", [mlp, lsnn, snntorch_net])
+def test_the_module_on_a_die_gives_what_the_simulator_gives(make, chip_name):
+    chip = OnChip(make(), CHIPS[chip_name](), inputs().numpy(), seed=5, dies=3)
+    chip.train()
+    network = chip.mapped().network
+    for die in (0, 1, 2, 0):
+        output = output_of(chip(inputs(3))).detach().numpy()
+        expected = run(network, inputs(3).numpy(), dies_of(chip).parameters(die)).output
+        assert (abs(output - expected) <= 1e-5 * abs(expected).max()).mean() > 0.999  # float32: order of additions
+    assert int(chip.steps) == 4
+
+
+def test_a_changed_module_is_mapped_anew():
+    chip = OnChip(mlp(), load_profile("pcm_hermes"), inputs().numpy())
+    first = chip.mapped()
+    assert chip.mapped() is first
+    with torch.no_grad():
+        chip.module.fc1.weight += 0.1
+    assert chip.mapped() is not first
+    np.testing.assert_array_equal(chip.to_network()["fc1"].weight, chip.module.fc1.weight.detach().numpy())
+    placement = chip.place(4)
+    np.testing.assert_array_equal(parameters_of(chip, placement, placement.devices)["fc1/weight"],
+                                  dies_of(chip).parameters(4)["fc1"]["weight"])
+
+
+def test_time_and_programming_reach_the_dies():
+    month = OnChip(mlp(), load_profile("pcm_hermes"), inputs().numpy(), time=30 * 86400.0, programming=2)
+    placement = month.place(4)
+    expected = Dies(month.mapped(), 0, 2, 30 * 86400.0).parameters(4)["fc1"]["weight"]
+    np.testing.assert_array_equal(parameters_of(month, placement, placement.devices)["fc1/weight"], expected)
+    with pytest.raises(NeurosimError, match="does not drift"):
+        OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), time=1e4)
+
+
+# modes
+
+
+@pytest.mark.parametrize("make", [mlp, lsnn, snntorch_net])
+@pytest.mark.parametrize("mode", ["nominal", "sampled", "noise"])
+def test_without_spread_it_is_the_module(make, mode):
+    module = make()
+    chip = OnChip(module, load_profile("ideal"), inputs().numpy(), mode=mode)
+    chip.train()
+    assert torch.equal(output_of(chip(inputs(1))), output_of(module(inputs(1))))
+    zero = load_profile("mismatch").with_mismatch(0.0)
+    assert torch.equal(output_of(OnChip(module, zero, inputs().numpy())(inputs(1))), output_of(module(inputs(1))))
+
+
+def test_nominal_devices_have_the_levels_of_the_chip():
+    profile = crossbar("pair", crossbar__levels=5)
+    chip = OnChip(mlp(), profile, inputs().numpy(), mode="nominal")
+    chip.train()
+    placement = chip.place()
+    for array in chip.mapped().arrays:
+        np.testing.assert_array_equal(parameters_of(chip, placement, placement.devices)[array.name], array.nominal)
+    weight = placement.module_tensors(placement.devices)["fc1.weight"].detach()
+    levels = (weight.abs() / weight.abs().amax(dim=1, keepdim=True) * 4).numpy()
+    np.testing.assert_allclose(levels, levels.round(), atol=1e-5)
+
+
+def test_sampled_dies_come_in_turn_and_noise_never_twice():
+    seen = {}
+    for mode in ("sampled", "noise"):
+        chip = OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), mode=mode, dies=3, per_step=2)
+        chip.train()
+        seen[mode] = [placement.die for _ in range(3) for placement in chip.placements(inputs())]
+        chip.eval()
+        assert [placement.die for placement in chip.placements(inputs())] == [None]
+        assert int(chip.steps) == 3
+    assert seen == {"sampled": [0, 1, 2, 0, 1, 2], "noise": [0, 1, 2, 3, 4, 5]}
+
+
+def test_several_dies_share_a_batch():
+    chip = OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), dies=4, per_step=4)
+    chip.train()
+    output, spikes = chip(inputs(1))
+    parts = [chip.run(placement, placement.devices, share) for placement, share in zip(
+        map(chip.place, range(4)), inputs(1).tensor_split(4, dim=1), strict=True)]
+    assert torch.equal(output, torch.cat([part[0] for part in parts], dim=1))
+    assert torch.equal(spikes, torch.cat([part[1] for part in parts], dim=1))
+    assert chip(inputs(1)[:, :3])[0].shape[1] == 3
+
+
+def test_the_step_is_part_of_the_state():
+    chips = [OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), mode="noise").train() for _ in range(2)]
+    for _ in range(3):
+        chips[0](inputs())
+    chips[1].load_state_dict(chips[0].state_dict())
+    assert torch.equal(chips[0](inputs())[0], chips[1](inputs())[0])
+
+
+def test_in_evaluation_it_can_be_shown_as_a_die():
+    chip = OnChip(mlp(), load_profile("mismatch"), inputs().numpy()).eval()
+    with chip.shown_as(3, seed=9):
+        output = chip(inputs(1))[0]
+    expected = run(chip.mapped().network, inputs(1).numpy(), dies_of(chip, 9).parameters(3)).output
+    np.testing.assert_array_equal(output.detach().numpy(), expected)
+    assert torch.equal(chip(inputs(1))[0], chip.module(inputs(1))[0])
+
+
+@pytest.mark.parametrize("make", [mlp, lsnn])
+def test_exact_forward_has_the_value_of_the_simulator_and_the_gradient_of_the_module(make):
+    outputs, gradients = [], []
+    for exact in (False, True):
+        chip = OnChip(make(), load_profile("pcm_hermes"), inputs().numpy(), exact_forward=exact)
+        chip.train()
+        output = output_of(chip(inputs(1)))
+        (output * torch.arange(3)).sum().backward()
+        outputs.append(output.detach().numpy())
+        gradients.append({name: value.grad for name, value in chip.named_parameters()})
+    expected = run(chip.mapped().network, inputs(1).numpy(), dies_of(chip).parameters(0)).output
+    np.testing.assert_array_equal(outputs[1], expected)
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value)
+        assert value.abs().sum() > 0
+
+
+# gradients
+
+
+@pytest.mark.parametrize("chip_name", CHIPS)
+def test_the_gradient_goes_straight_through_levels_and_cells(chip_name):
+    chip = OnChip(mlp(), CHIPS[chip_name](), inputs().numpy(), mode="nominal")
+    placement = chip.place()
+    weight = placement.arrays(placement.devices)["fc1/weight"]
+    coefficients = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1))
+    (weight * coefficients).sum().backward()
+    mean = next(array.spread.value if array.spread else 1.0 for array in chip.mapped().arrays)
+    torch.testing.assert_close(chip.module.fc1.weight.grad, mean * coefficients if chip_name == "everything"
+                               else coefficients, rtol=0.11 if mean > 1 else 1e-4, atol=0.3 if mean > 1 else 1e-4)
+
+
+def test_the_gradient_of_a_die_passes_the_factor_of_each_device():
+    chip = OnChip(snntorch_net(), everything(), inputs().numpy())
+    placement = chip.place(2)
+    arrays = placement.arrays(placement.devices)
+    link = {"net.0/weight": "net.0.weight", "net.0/bias": "net.0.bias", "net.1/beta": "net.1.beta"}
+    tensors = dict(chip.module.named_parameters())
+    for array, name in link.items():
+        own = tensors[name]
+        (slope,) = torch.autograd.grad(arrays[array].sum(), own)
+        die = arrays[array].detach()
+        expected = die / own if "beta" not in array else die.log() / own.log() * die / own  # of d^(1/f): d^(1/f - 1) / f
+        torch.testing.assert_close(slope, expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_large_weight_pays_for_the_noise_of_its_column():
+    """``w' = w + (w_max / g_max) dg``: the derivative with respect to the largest weight has the noise of all."""
+    chip = OnChip(mlp(), load_profile("pcm_hermes"), inputs().numpy())
+    placement = chip.place(0)
+    weight = placement.arrays(placement.devices)["fc1/weight"]
+    own = chip.module.fc1.weight
+    (slope,) = torch.autograd.grad(weight[0].sum(), own)
+    noise = (weight - own).detach()[0]
+    expected = torch.zeros_like(own)
+    expected[0] = 1
+    largest = own[0].abs().argmax()
+    expected[0, largest] += noise.sum() / own[0, largest].detach()
+    torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_column_of_zeros_can_learn():
+    module = mlp()
+    with torch.no_grad():
+        module.fc1.weight[2] = 0
+    chip = OnChip(module, load_profile("pcm_hermes"), inputs().numpy())
+    placement = chip.place(1)
+    placement.arrays(placement.devices)["fc1/weight"].sum().backward()
+    torch.testing.assert_close(module.fc1.weight.grad[2], torch.ones(CHANNELS))
+    assert module.fc1.weight.grad.isfinite().all()
+
+
+# the box, and the noise of one unit
+
+
+@pytest.mark.parametrize("chip_name", CHIPS)
+@pytest.mark.parametrize("make", [mlp, lsnn, snntorch_net])
+def test_an_attack_never_leaves_the_box_of_each_device(make, chip_name):
+    how = Attack(size=0.7, steps=3)
+    chip = OnChip(make(), CHIPS[chip_name](), inputs().numpy(), mode="attack", attack=how)
+    chip.train()
+    nominal = chip.place()
+    [attacked] = chip.placements(inputs(2))
+    for array in chip.mapped().arrays:
+        here, there = (p.devices[array.name].detach().double() for p in (nominal, attacked))
+        if array.name not in nominal.reach:
+            assert torch.equal(here, there)
+            continue
+        spread = array.spread
+        if isinstance(array, DeviceArray):
+            sigma = evaluate(chip.profile.crossbar.programming.sigma, array.targets)
+            if spread is not None:
+                sigma = np.hypot(sigma, array.targets * spread.value * np.sqrt(np.log1p((0.3) ** 2)))
+            per = here.numpy() / np.where(array.targets > 0, array.targets * (spread.value if spread else 1), 1)
+            bound = 0.7 * sigma * np.where(array.targets > 0, per, np.inf)
+            assert (abs(there - here).numpy() <= bound * (1 + 1e-4) + 1e-9).all()
+            assert (there >= 0).all()
+        elif spread.distribution == "lognormal":
+            width = 0.7 * np.sqrt(np.log1p(spread.cv**2)) * (1 + 1e-4)
+            factor = here.log() / there.log() if array.role.startswith("tau") else there / here
+            assert (factor.log().abs() <= width).all()
+        else:
+            factor = here.log() / there.log() if array.role.startswith("tau") else there / here
+            factor = factor[here != 0]
+            assert ((factor - 1).abs() <= 0.7 * spread.cv * (1 + 1e-4)).all()
+        assert (there != here).any()
+
+
+def test_an_attack_is_worse_than_chance_of_the_same_size():
+    module, x = mlp(), inputs(2)
+    chip = OnChip(module, everything(), inputs().numpy(), mode="attack", attack=Attack(size=1.0, steps=10))
+    chip.train()
+    clean = output_of(module(x)).sum(0)
+    attacked = output_of(chip(x)).sum(0)
+    placement = chip.place()
+    generator = torch.Generator().manual_seed(0)
+    chance = [output_of(chip.run(placement, moved(placement.devices, corners(
+        placement.devices, placement.reach, 1.0, generator), placement.reach), x)).sum(0) for _ in range(20)]
+
+    def distance(there: torch.Tensor) -> float:
+        p, q = clean.log_softmax(1), there.log_softmax(1)
+        return (p.exp() * (p - q)).sum(1).mean().item()
+
+    assert distance(attacked) > max(map(distance, chance))
+
+
+def test_masked_weights_are_left_alone_by_an_attack_but_not_by_dies():
+    chip = OnChip(lsnn(), load_profile("pcm_hermes"), inputs().numpy(), mode="attack")
+    chip.train()
+    [attacked] = chip.placements(inputs(1))
+    recurrent = attacked.arrays(attacked.devices)["neurons/recurrent"].detach()
+    assert not recurrent.diagonal().any()
+    on_die = chip.place(3)
+    assert on_die.arrays(on_die.devices)["neurons/recurrent"].detach().diagonal().all()  # unused devices are noisy
+    made = on_die.module_tensors(on_die.devices)
+    assert (made["w_rec"] * made["others"]).diagonal().all()
+    made["w_rec"].sum().backward()
+    assert not chip.module.w_rec.grad.diagonal().any()
+
+
+@pytest.mark.parametrize("chip_name", ["everything", "pcm", "reram", "mismatch of conductances"])
+def test_one_unit_of_noise_is_the_spread_of_the_dies(chip_name):
+    """Standard deviations of every weight over 400 dies, and over 400 draws with size 1, agree within 4 standard errors."""
+    module = spiking_mlp(40, 10, hidden=30, beta=0.8)
+    chip = OnChip(module, CHIPS[chip_name](), inputs(0, 40).numpy())
+    generator = torch.Generator().manual_seed(4)
+    placement = chip.place()
+    lots: dict[str, list[np.ndarray]] = {"dies": [], "noise": []}
+    dies = dies_of(chip)
+    for die in range(400):
+        lots["dies"].append(dies.parameters(die)["fc1"]["weight"].reshape(-1))
+        there = moved(placement.devices, gaussian(placement.devices, placement.reach, 1.0, generator), placement.reach)
+        lots["noise"].append(parameters_of(chip, placement, there)["fc1/weight"].reshape(-1))
+    width = {name: np.std(values, axis=0) for name, values in lots.items()}
+    ratio = np.log(width["noise"] / width["dies"])
+    # over 1200 weights: the mean within 4 standard errors, and 1 % for what the sampled law is not normal in
+    assert abs(ratio.mean()) < 4 * np.sqrt(1 / 400) / np.sqrt(ratio.size) + (0.01 if chip_name != "reram" else 0.05)
+    assert stats.pearsonr(width["noise"], width["dies"]).statistic > 0.8
+
+
+# what is refused
+
+
+def test_what_does_not_go_is_refused():
+    sample = inputs().numpy()
+    for options, message in (({"mode": "random"}, "nominal, sampled, noise, attack"), ({"dies": 0}, "dies is 0"),
+                             ({"per_step": 1.5}, "per_step"), ({"seed": -1}, "seed is -1")):
+        with pytest.raises(NeurosimError, match=message):
+            OnChip(mlp(), load_profile("mismatch"), sample, **options)
+    with pytest.raises(NeurosimError, match="nothing to attack"):
+        OnChip(mlp(), load_profile("ideal"), sample, mode="attack")
+    with pytest.raises(NeurosimError, match="cannot hold"):
+        OnChip(CNN(), load_profile("dynap_se2"), torch.rand(1, 2, 1, 28, 28).numpy())
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.lif1, self.lif2 = nn.Linear(CHANNELS, CHANNELS), Leaky(beta=0.5), Leaky(beta=0.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, second, out = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+            for step in x:
+                spikes, first = self.lif1(self.fc(step), first)
+                spikes, second = self.lif2(self.fc(spikes), second)
+                out.append(spikes)
+            return torch.stack(out)
+
+    with pytest.raises(NeurosimError, match=r"are one tensor of the module, fc\.weight"):
+        OnChip(Tied(), load_profile("mismatch"), sample)
+
+
+def test_a_folded_normalisation_is_seen_through():
+    module = CNN(seed=1)
+    module(torch.randn((1, 64, 1, 28, 28), generator=torch.Generator().manual_seed(0)) * 2)
+    module.eval()
+    x = torch.randn((1, 3, 1, 28, 28), generator=torch.Generator().manual_seed(1))
+    chip = OnChip(module, load_profile("pcm_hermes"), x.numpy())
+    with chip.shown_as(2, seed=0):
+        output = chip(x).detach().numpy()
+    expected = run(chip.mapped().network, x.numpy(), dies_of(chip).parameters(2)).output
+    bias = expected - output  # a folded bias is digital: it has the mean of the features times nominal weights
+    np.testing.assert_allclose(bias, bias[:, :1], atol=2e-3 * abs(expected).max())
