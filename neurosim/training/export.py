@@ -10,7 +10,6 @@ from torch import nn
 
 from neurosim import __version__
 from neurosim.network import Network
-from neurosim.training.models import LSNN
 from neurosim.training.trainer import Trained
 
 
@@ -20,14 +19,14 @@ def as_network(model: nn.Module, sample: np.ndarray, dt: float) -> Network:
     Parameters
     ----------
     model:
-        On the CPU: an `LSNN`, or any module that `Network.from_torch` reads.
+        On the CPU: one with a `to_network`, such as `LSNN` and `OnChip`, or any module that `Network.from_torch` reads.
     sample:
         `[time, sample, *shape]`, a few inputs, better such that every layer fires: the module is followed on them, and
         its spikes are required to be those of the network.
     dt:
         Time step of the inputs in seconds.
     """
-    if isinstance(model, LSNN):
+    if hasattr(model, "to_network"):
         return model.to_network(dt)
     return Network.from_torch(model, torch.tensor(np.asarray(sample)), dt, readout="sum")
 
@@ -41,8 +40,9 @@ def to_network(trained: Trained, sample: np.ndarray, dt: float, **more: object) 
     import snntorch
 
     network = as_network(trained.model, sample, dt)
+    chip = {"on_chip": trained.model.provenance} if hasattr(trained.model, "provenance") else {}
     return replace(network, provenance={
-        **network.provenance, "neurosim": __version__, "torch": torch.__version__, "snntorch": snntorch.__version__,
-        "recipe": trained.recipe, "settings": dict(trained.settings), "seed": trained.seed,
-        "data_hash": trained.data_hash, "best_epoch": trained.best_epoch,
+        **network.provenance, **chip, "neurosim": __version__, "torch": torch.__version__,
+        "snntorch": snntorch.__version__, "recipe": trained.recipe, "settings": dict(trained.settings),
+        "seed": trained.seed, "data_hash": trained.data_hash, "best_epoch": trained.best_epoch,
         "at_best_epoch": {name: values[trained.best_epoch - 1] for name, values in trained.history.items()}, **more})

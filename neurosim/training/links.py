@@ -9,7 +9,6 @@ link, and is said where it would be needed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from neurosim.errors import NeurosimError
 from neurosim.mapping.mapped import ROLES
 from neurosim.network import Network
+from neurosim.network.torch_run import copy_of
 
 Arrays = dict[str, np.ndarray]
 _UNIT = 2.0**-24  # numbers k 2^-24, k < 2^24, are exact in float32 and lie between 0 and 1, where decays must be
@@ -104,7 +104,7 @@ def find_links(model: nn.Module, network: Network, export: Callable[[nn.Module],
     export:
         Makes a network of the module or of a copy of it with other numbers.
     """
-    twin = copy.deepcopy(model)
+    twin = copy_of(model)
     norms = {name: part for name, part in twin.named_modules()
              if isinstance(part, _NormBase) and part.track_running_stats}
     for part in norms.values():  # its scale is 1 while numbers go through

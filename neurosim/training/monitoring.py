@@ -32,6 +32,16 @@ def accuracy(model: nn.Module, parameters: Parameters, samples: Samples, readout
     return hits / samples[1].numel()
 
 
+def accuracy_on_dies(model: nn.Module, parameters: Parameters, samples: Samples, readout: Readout, dies: int, seed: int
+                     ) -> float:
+    """Mean accuracy of an `OnChip` on the first `dies` of the lot `seed`, which training does not see."""
+    found = []
+    for die in range(dies):
+        with model.shown_as(die, seed):
+            found.append(accuracy(model, parameters, samples, readout))
+    return sum(found) / dies
+
+
 def noisy_accuracy(model: nn.Module, parameters: Parameters, samples: Samples, readout: Readout, reach: Reach,
                    mismatch: float, draws: int, seed: int) -> float:
     """Mean accuracy of `draws` networks with ``theta + |theta| mismatch xi``: the same xi for the same seed."""

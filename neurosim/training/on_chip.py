@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from neurosim.dies import Dies
 from neurosim.errors import NeurosimError
@@ -31,6 +32,7 @@ from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
 from neurosim.training.objective import logits_of, output_of
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
+from neurosim.training.recipes import RECIPES
 
 MODES = ("nominal", "sampled", "noise", "attack")
 SHORT = Attack(size=1.0, steps=3)
@@ -131,8 +133,12 @@ class OnChip(nn.Module):
         self.module, self.profile, self.mode, self.seed = module, profile, mode, seed
         self.dies, self.per_step, self.programming, self.time = dies, per_step, programming, time
         self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
+        if exact_forward and any(isinstance(part, _NormBase) for part in module.modules()):
+            raise NeurosimError("the module has a normalisation, whose statistics move in training",
+                                where="OnChip, exact_forward", hint="train with the module's own forward")
         training = module.training
         module.eval()
+        self._sample = np.array(sample)
         self._network = as_network(module, sample, dt)
         self._links = find_links(module, self._network, lambda twin: as_network(twin, sample, dt))
         module.train(training)
@@ -163,13 +169,15 @@ class OnChip(nn.Module):
     # the mapping of now
 
     def mapped(self) -> MappedNetwork:
-        """The network with the module's parameters of now, on its chip type."""
+        """The network with the module's parameters of now, on its chip type; normalisations as they were at first."""
         return self._mapped_with(tensors_of(self.module))
 
     def to_network(self, dt: float | None = None) -> Network:
         """The module as a network, with its parameters of now; dt is that of the module unless it is said."""
-        network = self.mapped().network
-        return network if dt is None else replace(network, dt=dt)
+        training = self.module.training
+        network = as_network(self.module.eval(), self._sample, self._network.dt if dt is None else dt)
+        self.module.train(training)
+        return network
 
     def _mapped_with(self, tensors: Mapping[str, torch.Tensor]) -> MappedNetwork:
         used = sorted({link.tensor for link in self._links.values()})
@@ -291,6 +299,19 @@ class OnChip(nn.Module):
             yield
         finally:
             self._shown = before
+
+    @staticmethod
+    def recipe_settings(recipe: str) -> dict[str, object]:
+        """What a recipe does on a chip where nothing is said: noise and attacks of one spread of each device."""
+        return {setting: 1.0 for setting in ("eta", "size") if setting in getattr(
+            RECIPES.get(recipe), "__dataclass_fields__", ())}
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """Which chip it trained on, and how."""
+        return {"profile": self.profile.name, "profile_hash": self.profile.hash, "mode": self.mode, "dies": self.dies,
+                "per_step": self.per_step, "seed": self.seed, "programming": self.programming, "time": self.time,
+                "exact_forward": self.exact_forward}
 
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""

@@ -136,16 +136,13 @@ def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, wanted: torch.Ten
     devices = (per_device * _like(wanted, targets if made is None else made) + stands) * growth
     coefficients = _like(wanted, array.coefficients)
     offset = None if array.offset is None else _like(wanted, array.offset) * ratio
-    dead = torch.where(scale == 0, 1.0, 0.0) if bool((scale == 0).any()) else None
 
     def value(found: torch.Tensor) -> torch.Tensor:
         total = torch.einsum("k,k...->...", coefficients[:shape[0]], found[:own].reshape(shape))
         if array.reference.size:
             shared = torch.einsum("k,k...->...", coefficients[shape[0]:], found[own:].reshape(array.reference.shape))
             total = total + shared.repeat_interleave(array.tiling.tile_outputs, dim=0)[:len(total)]
-        if offset is not None:
-            total = total + offset
-        return total if dead is None else total + dead * (wanted - fixed)  # a column of zeros learns, too
+        return total if offset is None else total + offset
 
     return Part(devices, _reach(array, crossbar, targets, per_device * growth, masked), value)
 
@@ -204,13 +201,16 @@ def _ratio(array: DeviceArray, crossbar: Crossbar, weight: torch.Tensor) -> torc
 
 def _reach(array: DeviceArray, crossbar: Crossbar, targets: np.ndarray, scale: torch.Tensor,
            masked: torch.Tensor | None) -> Move | None:
-    """One standard deviation of mismatch and write noise together; no conductance falls below 0."""
+    """One standard deviation of mismatch and write noise together; no conductance falls below 0.
+
+    In logarithmic coordinates only where mismatch stands alone, since write noise adds to a conductance.
+    """
     factor, programming = factor_of(array.spread), crossbar.programming
     if programming is None and (masked is None or factor is None):
         return factor
     sigma = np.zeros_like(targets) if programming is None else np.maximum(evaluate(programming.sigma, targets), 0)
     if factor is not None:
-        sigma = np.hypot(sigma, factor.r * targets)
+        sigma = np.hypot(sigma, array.spread.spread / array.spread.value * targets)
     spread = _like(scale, sigma) * scale
     if masked is not None:
         free = (~masked).expand(array.own.shape).reshape(-1)

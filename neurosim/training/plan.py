@@ -69,7 +69,8 @@ class Plan:
 
     def objective(self, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], **steadier: object) -> Objective:
         """The objective of one batch."""
-        return Objective(model, *batch, self.readout, self.rate_penalty, self.untouched, **steadier)
+        make = getattr(model, "objective", Objective)  # an OnChip has one of its own
+        return make(model, *batch, self.readout, self.rate_penalty, self.untouched, **steadier)
 
     def optimiser_of(self, model: nn.Module) -> torch.optim.Optimizer:
         """Adam, or stochastic gradient descent with Nesterov's momentum."""

@@ -22,6 +22,7 @@ from neurosim.training.checkpoints import State
 from neurosim.training.monitoring import (
     Voices,
     accuracy,
+    accuracy_on_dies,
     noisy_accuracy,
     refuse_mute_layers,
     refuse_what_is_no_number,
@@ -76,7 +77,8 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     Parameters
     ----------
     model:
-        See `neurosim.training.models` for what it must return. It is changed in place.
+        See `neurosim.training.models` for what it must return. It is changed in place. With an `OnChip`, recipes move
+        devices in units of their spread; sizes that a recipe by name leaves open are one such unit.
     inputs, labels:
         `[time, sample, channel]` and whole numbers `[sample]`.
     recipe:
@@ -102,7 +104,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         "clean" or "noisy": which validation chooses the best epoch; default: what the recipe says.
     mismatch, mismatch_draws:
         Noisy validation: mean over so many networks, the same in every epoch, with every parameter times
-        ``1 + mismatch N(0, 1)``. 0 draws leave it out.
+        ``1 + mismatch N(0, 1)``; of an `OnChip`, over so many dies of a lot of their own. 0 draws leave it out.
     teacher:
         A module for recipes that compare with one; it is not changed.
     checkpoint, resume:
@@ -124,6 +126,8 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         For arrays that do not fit, an unknown recipe or setting, a checkpoint of something else, a loss that is no
         longer a number, or a layer that is silent or saturated for three epochs.
     """
+    if isinstance(recipe, str) and hasattr(model, "recipe_settings"):
+        settings = {**model.recipe_settings(recipe), **settings}
     plan = make_plan(recipe, settings, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed,
                      readout=readout, rate_penalty=rate_penalty, untouched=untouched, optimiser=optimiser,
                      weight_decay=weight_decay, average=average, selection=selection, mismatch=mismatch,
@@ -215,7 +219,10 @@ def _look(plan: Plan, state: State, loss: float, looked_at: Samples, checked: Sa
     refuse_mute_layers(state.mute, mute, state.epoch, rate)
     if checked is not None:
         found["validation_accuracy"] = accuracy(model, state.parameters, checked, plan.readout)
-        if plan.mismatch_draws:
+        if plan.mismatch_draws and hasattr(model, "shown_as"):
+            found["noisy_validation_accuracy"] = accuracy_on_dies(
+                model, state.parameters, checked, plan.readout, plan.mismatch_draws, seed)
+        elif plan.mismatch_draws:
             reach = plan.objective(model, checked).reach
             found["noisy_validation_accuracy"] = noisy_accuracy(
                 model, state.parameters, checked, plan.readout, reach, plan.mismatch, plan.mismatch_draws, seed)

@@ -244,9 +244,20 @@ def test_the_gradient_goes_straight_through_levels_and_cells(chip_name):
     weight = placement.arrays(placement.devices)["fc1/weight"]
     coefficients = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1))
     (weight * coefficients).sum().backward()
-    mean = next(array.spread.value if array.spread else 1.0 for array in chip.mapped().arrays)
-    torch.testing.assert_close(chip.module.fc1.weight.grad, mean * coefficients if chip_name == "everything"
-                               else coefficients, rtol=0.11 if mean > 1 else 1e-4, atol=0.3 if mean > 1 else 1e-4)
+    array, own = chip.mapped().arrays[0], chip.module.fc1.weight
+    mean = 1.0 if array.spread is None else array.spread.value
+    plain = own.grad - coefficients * (mean if not isinstance(array, DeviceArray) else 1)
+    if not isinstance(array, DeviceArray):
+        assert plain.abs().max() < 1e-5
+        return
+    off = ((weight - own).detach() * coefficients).sum().item()  # what is not the weight goes with the largest one
+    assert (abs(off) > 0.01) == (array.error > 0.01 or mean != 1)
+    top = torch.zeros_like(own, dtype=torch.bool)
+    for part in array.tiling.parts():
+        block = own.detach()[part].abs()
+        top[part] = block == (block.amax() if chip.profile.crossbar.scale == "tile" else block.amax(1, keepdim=True))
+    assert plain[~top].abs().max() < 1e-5
+    assert (plain * own.detach())[top].sum().item() == pytest.approx(off, rel=1e-3, abs=1e-4)
 
 
 def test_the_gradient_of_a_die_passes_the_factor_of_each_device():
@@ -259,7 +270,8 @@ def test_the_gradient_of_a_die_passes_the_factor_of_each_device():
         own = tensors[name]
         (slope,) = torch.autograd.grad(arrays[array].sum(), own)
         die = arrays[array].detach()
-        expected = die / own if "beta" not in array else die.log() / own.log() * die / own  # of d^(1/f): d^(1/f - 1) / f
+        # of d^(1/f): d^(1/f - 1) / f
+        expected = die / own if "beta" not in array else die.log() / own.log() * die / own
         torch.testing.assert_close(slope, expected.detach(), rtol=1e-4, atol=1e-4)
 
 
@@ -307,11 +319,10 @@ def test_an_attack_never_leaves_the_box_of_each_device(make, chip_name):
             continue
         spread = array.spread
         if isinstance(array, DeviceArray):
-            sigma = evaluate(chip.profile.crossbar.programming.sigma, array.targets)
-            if spread is not None:
-                sigma = np.hypot(sigma, array.targets * spread.value * np.sqrt(np.log1p((0.3) ** 2)))
-            per = here.numpy() / np.where(array.targets > 0, array.targets * (spread.value if spread else 1), 1)
-            bound = 0.7 * sigma * np.where(array.targets > 0, per, np.inf)
+            aimed = array.targets * np.float32(spread.value if spread else 1)
+            sigma = np.hypot(evaluate(chip.profile.crossbar.programming.sigma, aimed), aimed * (0.3 if spread else 0))
+            per = here.numpy() / np.where(aimed > 0, aimed, 1)  # weight per siemens
+            bound = 0.7 * sigma * np.where(aimed > 0, per, np.inf)
             assert (abs(there - here).numpy() <= bound * (1 + 1e-4) + 1e-9).all()
             assert (there >= 0).all()
         elif spread.distribution == "lognormal":
@@ -350,16 +361,17 @@ def test_masked_weights_are_left_alone_by_an_attack_but_not_by_dies():
     recurrent = attacked.arrays(attacked.devices)["neurons/recurrent"].detach()
     assert not recurrent.diagonal().any()
     on_die = chip.place(3)
-    assert on_die.arrays(on_die.devices)["neurons/recurrent"].detach().diagonal().all()  # unused devices are noisy
+    noisy = on_die.arrays(on_die.devices)["neurons/recurrent"].detach().diagonal()
+    assert noisy.any()  # unused devices are noisy
     made = on_die.module_tensors(on_die.devices)
-    assert (made["w_rec"] * made["others"]).diagonal().all()
+    assert torch.equal((made["w_rec"] * made["others"]).diagonal(), noisy)
     made["w_rec"].sum().backward()
     assert not chip.module.w_rec.grad.diagonal().any()
 
 
 @pytest.mark.parametrize("chip_name", ["everything", "pcm", "reram", "mismatch of conductances"])
 def test_one_unit_of_noise_is_the_spread_of_the_dies(chip_name):
-    """Standard deviations of every weight over 400 dies, and over 400 draws with size 1, agree within 4 standard errors."""
+    """Standard deviations of each weight over 400 dies and over 400 draws of size 1: equal within 4 standard errors."""
     module = spiking_mlp(40, 10, hidden=30, beta=0.8)
     chip = OnChip(module, CHIPS[chip_name](), inputs(0, 40).numpy())
     generator = torch.Generator().manual_seed(4)
@@ -408,14 +420,41 @@ def test_what_does_not_go_is_refused():
         OnChip(Tied(), load_profile("mismatch"), sample)
 
 
-def test_a_folded_normalisation_is_seen_through():
-    module = CNN(seed=1)
-    module(torch.randn((1, 64, 1, 28, 28), generator=torch.Generator().manual_seed(0)) * 2)
-    module.eval()
-    x = torch.randn((1, 3, 1, 28, 28), generator=torch.Generator().manual_seed(1))
-    chip = OnChip(module, load_profile("pcm_hermes"), x.numpy())
-    with chip.shown_as(2, seed=0):
-        output = chip(x).detach().numpy()
-    expected = run(chip.mapped().network, x.numpy(), dies_of(chip).parameters(2)).output
-    bias = expected - output  # a folded bias is digital: it has the mean of the features times nominal weights
-    np.testing.assert_allclose(bias, bias[:, :1], atol=2e-3 * abs(expected).max())
+@pytest.mark.parametrize("after", ["linear", "relu"])
+def test_a_normalisation_is_seen_through(after):
+    """Folded into the layer before it, or a scale of its own."""
+    between = [] if after == "linear" else [nn.ReLU()]
+    net = nn.Sequential(nn.Linear(CHANNELS, 6), *between, nn.BatchNorm1d(6), nn.Linear(6, 3))
+    for step in inputs(4):
+        net(step * 3)
+    net.eval()
+    profile = load_profile("mismatch").with_values({"mismatch.bias": None})
+    chip = OnChip(Stepped(net).eval(), profile, inputs().numpy())
+    network = chip.to_network()
+    np.testing.assert_allclose(run(network, inputs(1).numpy()).output, chip.module(inputs(1)).detach(), atol=1e-5)
+    placement = chip.place(2)
+    made = placement.module_tensors(placement.devices)["net.0.weight"].detach().numpy()
+    first = network.nodes[0]
+    scale = first.layer.weight / net[0].weight.detach().numpy()
+    np.testing.assert_allclose(made * scale, dies_of(chip).parameters(2)[first.name]["weight"], rtol=1e-5)
+    chip.train()
+    chip(inputs(2) * 4).sum().backward()  # other statistics, another scale
+    assert net[0].weight.grad.abs().sum() > 0
+    chip.eval()
+    np.testing.assert_allclose(run(chip.to_network(), inputs(1).numpy()).output, chip.module(inputs(1)).detach(),
+                               atol=1e-5)
+    with pytest.raises(NeurosimError, match="statistics move"):
+        OnChip(chip.module, profile, inputs().numpy(), exact_forward=True)
+
+
+class Stepped(nn.Module):
+    """A net without state, at each step."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim == 2:
+            return self.net(x)
+        return self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
