@@ -41,7 +41,7 @@ class ChipObjective(Objective):
             object.__setattr__(self, "placements", tuple(self.model.placements(self.inputs)))
         named = self._named()
         object.__setattr__(self, "parameters", {
-            name: placement.devices[array] for name, (placement, array) in named.items()})
+            name: _variable(placement.devices[array]) for name, (placement, array) in named.items()})
         object.__setattr__(self, "reach", {
             name: placement.reach[array] for name, (placement, array) in named.items() if array in placement.reach
             and not any(fnmatchcase(array, pattern) for pattern in self.untouched)})
@@ -66,3 +66,8 @@ class ChipObjective(Objective):
         dies = [(placement.with_tensors(others), there)
                 for placement, there in zip(self.placements, devices, strict=True)]
         return self.model.over_dies(dies, self.inputs, **options)
+
+
+def _variable(devices: torch.Tensor) -> torch.Tensor:
+    """Devices that a recipe may ask the gradient of, whether the module trains them or not."""
+    return devices if devices.requires_grad else devices.detach().requires_grad_()

@@ -183,7 +183,7 @@ def _held(found: dict[str, Link], norms: list[Norm], tensors: Mapping[str, torch
     with torch.no_grad():
         for array, link in found.items():
             wanted = arrays[array].astype(np.float32)
-            plain = link.read(tensors).cpu().numpy()
+            plain = link.read(tensors).cpu().numpy().astype(np.float32)
             if plain.size == wanted.size and np.array_equal(plain.reshape(wanted.shape), wanted):
                 held[array] = link
                 continue

@@ -106,7 +106,7 @@ class LSNN(nn.Module):
     """
 
     rho_v, rho_b = math.exp(-1 / 20), math.exp(-1 / 98)
-    threshold, adaptation, refractory = 0.01, 2.0, 2
+    limit, adaptation, refractory = 0.01, 2.0, 2
 
     def __init__(self, inputs: int, classes: int, *, units: int = 256, seed: int = 0) -> None:
         super().__init__()
@@ -119,6 +119,9 @@ class LSNN(nn.Module):
         self.w_out = nn.Parameter(cut_normal((units, classes), generator) * 0.01)
         self.b_out = nn.Parameter(torch.zeros(classes))
         self.register_buffer("others", others)
+        for name, value in (("beta", self.rho_v), ("beta_adaptation", self.rho_b), ("threshold", self.limit)):
+            # a tensor of its own, because a chip gives each neuron another one
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float64), persistent=False)
 
     def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Output `[time, batch, class]` and spikes `[time, batch, unit]` for inputs `[time, batch, channel]`.
@@ -137,8 +140,9 @@ class LSNN(nn.Module):
                 raise NeurosimError(f"the mask holds numbers from {mask.min():g} to {scale:g}", where="LSNN",
                                     allowed="0, and one other number")
             w_rec, w_out = w_rec * scale, w_out * scale
-        beta, gain, threshold, beta_adaptation, adaptation = (self.w_in.new_full((units,), value) for value in (
-            self.rho_v, 1 - self.rho_v, self.threshold, self.rho_b, self.adaptation))
+        beta, threshold, beta_adaptation = (value.to(self.w_in).expand(units).contiguous() for value in (
+            self.beta, self.threshold, self.beta_adaptation))
+        gain, adaptation = (self.w_in.new_full((units,), value) for value in (1 - self.rho_v, self.adaptation))
         neurons = Neurons(w_rec, None, None, None, beta, gain, None, threshold, beta_adaptation, adaptation, None)
         v, adapted, spent = (self.w_in.new_zeros(batch, units) for _ in range(3))
         state = State(v, None, adapted, spent, resting)
@@ -150,11 +154,12 @@ class LSNN(nn.Module):
 
         dt is the time step of the inputs in seconds. The decays are per step, whatever dt is.
         """
-        w_in, w_rec, w_out, b_out = (p.detach().cpu().numpy() for p in (self.w_in, self.w_rec * self.others, self.w_out,
-                                                                        self.b_out))
+        w_in, w_rec, w_out, b_out, beta, beta_adaptation, threshold = (p.detach().cpu().numpy() for p in (
+            self.w_in, self.w_rec * self.others, self.w_out, self.b_out, self.beta, self.beta_adaptation,
+            self.threshold))
         return Network.sequential(
             {"input_weights": Linear(w_in.T),
-             "neurons": AdaptiveLIF(beta=self.rho_v, beta_adaptation=self.rho_b, threshold=self.threshold,
+             "neurons": AdaptiveLIF(beta=beta, beta_adaptation=beta_adaptation, threshold=threshold,
                                     adaptation=self.adaptation, gain=1 - self.rho_v, recurrent=w_rec.T,
                                     refractory=self.refractory),
              "readout": Linear(w_out.T, b_out)},

@@ -32,8 +32,11 @@ from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
 from neurosim.training.objective import logits_of, output_of
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
-from neurosim.training.recipes import RECIPES
 
+#: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion
+ON_CHIP: dict[str, dict[str, float]] = {
+    "forward_noise": {"eta": 1.0}, "adversarial": {"size": 1 / 3}, "hybrid": {"eta": 1.0, "size": 1 / 3},
+    "awp": {"size": 1 / 3}, "robust": {"eta": 1.0, "size": 1 / 3}}
 MODES = ("nominal", "sampled", "noise", "attack")
 SHORT = Attack(size=1.0, steps=3)
 Result = torch.Tensor | tuple[torch.Tensor, ...]
@@ -209,10 +212,10 @@ class OnChip(nn.Module):
         die, seed = die if isinstance(die, tuple) else (die, self.seed)
         lot = Dies(mapped, seed, self.programming, self.time)
         made = {} if die is None else lot.parameters(die)
-        parts = {}
+        parts, number = {}, next(self.module.parameters()).dtype
         for array in mapped.arrays:
             link = self._links[array.name]
-            wanted, own = link.read(tensors), made.get(array.layer, {}).get(array.parameter)
+            wanted, own = link.read(tensors).to(number), made.get(array.layer, {}).get(array.parameter)
             if isinstance(array, DeviceArray):
                 devices = None if die is None else _devices(array, lot.conductances(die, array.name))
                 masked = None if link.mask is None else link.read({**tensors, link.tensor: torch.ones_like(
@@ -301,10 +304,9 @@ class OnChip(nn.Module):
             self._shown = before
 
     @staticmethod
-    def recipe_settings(recipe: str) -> dict[str, object]:
-        """What a recipe does on a chip where nothing is said: noise and attacks of one spread of each device."""
-        return {setting: 1.0 for setting in ("eta", "size") if setting in getattr(
-            RECIPES.get(recipe), "__dataclass_fields__", ())}
+    def recipe_settings(recipe: str) -> dict[str, float]:
+        """What a recipe does on a chip where nothing is said, in units of each device's spread: see `ON_CHIP`."""
+        return dict(ON_CHIP.get(recipe, {}))
 
     @property
     def provenance(self) -> dict[str, object]:

@@ -3,7 +3,8 @@
 The numbers are those of `mapping` and `dies`, not made again here; only their derivatives are. Levels are passed
 straight through (Bengio, Leonard, Courville, arXiv:1308.3432). A weight on a crossbar is
 ``w = S (sum_k c_k g_k) + offset``; its devices are given here as ``d_k = S g_k``, in the unit of the weight, so that
-all parameters of a network are alike:
+all parameters of a network are alike (those of reference columns, which weights of several scales share, as shares of
+g_max):
 
     ``dd_k/dw = s_k / sum F``     s_k = +-1 for the leg that carries w, +-1/2 for two legs that share it, else 0
 
@@ -128,8 +129,9 @@ def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, wanted: torch.Ten
     shape, own = array.own.shape, array.own.size
     fixed, ratio = wanted.detach(), _ratio(array, crossbar, wanted)
     scale = _like(wanted, array.scale)
-    per_device = torch.cat([scale.expand(shape).reshape(-1), _of_references(array, scale).reshape(-1)])
-    growth = torch.cat([ratio.expand(shape).reshape(-1), _of_references(array, ratio).reshape(-1)])
+    largest = crossbar.g_max.value
+    per_device = torch.cat([scale.expand(shape).reshape(-1), scale.new_full((array.reference.size,), 1 / largest)])
+    growth = torch.cat([ratio.expand(shape).reshape(-1), ratio.new_ones(array.reference.size)])
     stands = _slopes(array, fixed) * (wanted / ratio - fixed)
     stands = torch.cat([stands.reshape(-1), stands.new_zeros(array.reference.size)])
     targets = array.targets * np.float32(1.0 if array.spread is None else array.spread.value)
@@ -141,16 +143,11 @@ def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, wanted: torch.Ten
         total = torch.einsum("k,k...->...", coefficients[:shape[0]], found[:own].reshape(shape))
         if array.reference.size:
             shared = torch.einsum("k,k...->...", coefficients[shape[0]:], found[own:].reshape(array.reference.shape))
-            total = total + shared.repeat_interleave(array.tiling.tile_outputs, dim=0)[:len(total)]
+            shared = shared.repeat_interleave(array.tiling.tile_outputs, dim=0)[:len(total)]
+            total = total + largest * scale * ratio * shared
         return total if offset is None else total + offset
 
     return Part(devices, _reach(array, crossbar, targets, per_device * growth, masked), value)
-
-
-def _of_references(array: DeviceArray, values: torch.Tensor) -> torch.Tensor:
-    """What holds for each weight, for the reference columns: the first output of each tile stands for all of it."""
-    values = values.expand(array.own.shape[1:])[::array.tiling.tile_outputs]
-    return values.expand(array.reference.shape) if array.reference.size else values[:0]
 
 
 def aimed_at(array: DeviceArray) -> np.ndarray:

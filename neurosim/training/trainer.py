@@ -78,7 +78,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     ----------
     model:
         See `neurosim.training.models` for what it must return. It is changed in place. With an `OnChip`, recipes move
-        devices in units of their spread; sizes that a recipe by name leaves open are one such unit.
+        devices, in units of their spread; noise that is left open is one such unit (`on_chip.ON_CHIP`).
     inputs, labels:
         `[time, sample, channel]` and whole numbers `[sample]`.
     recipe:
