@@ -54,7 +54,7 @@ def deploy(
     if mismatch is not None and mapped.configuration is not None:
         raise NeurosimError("a chip of circuits has no spread of whole weights", where="--mismatch",
                             hint="change its currents' with --set circuit.mismatch.area=0.25, or single ones")
-    samples, labels, about = _samples(network, inputs)
+    samples, labels, about = samples_of(network, inputs)
     found = run_dies(mapped, samples, labels, dies, seed, out=out, time=time, programming=programming,
                      keep_predictions=keep_predictions, threads=threads, precision=precision,
                      about={**about, "recipe": network.provenance.get("recipe"), "model": model.name,
@@ -79,19 +79,20 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
     }
 
 
-def _samples(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+def samples_of(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    """Inputs, labels and what they are: from an .npz file, or the test samples of the model's task."""
     if path is not None:
         return *_from_file(path), {"task": path.name}
     provenance = network.provenance
     if "task" not in provenance:
-        raise NeurosimError("the model does not say which task it was trained on", where="deploy",
+        raise NeurosimError("the model does not say which task it was trained on", where="samples",
                             hint="give the samples with --inputs FILE.npz")
     from neurosim.tasks import load_task
 
     task = load_task(provenance["task"], **provenance.get("task_settings", {}))
     if provenance.get("task_hash") not in (None, task.hash):
         raise NeurosimError(f"the data of task {task.name} are not those that the model was trained with (SHA-256 "
-                            f"{task.hash[:12]} here, {provenance['task_hash'][:12]} then)", where="deploy",
+                            f"{task.hash[:12]} here, {provenance['task_hash'][:12]} then)", where="samples",
                             hint="give the samples with --inputs FILE.npz")
     return task.test.inputs, task.test.labels, {"task": task.name, "data_source": task.citation}
 

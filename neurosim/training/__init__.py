@@ -13,6 +13,7 @@ _WHERE = {
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
     **dict.fromkeys(("Attack", "attack", "robust_distance", "robust_loss"), "neurosim.training.attacks"),
+    **dict.fromkeys(("Vulnerability", "vulnerability"), "neurosim.training.vulnerable"),
     **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
     "Objective": "neurosim.training.objective",
     **dict.fromkeys(("AMP", "AWP", "Adversarial", "Hybrid"), "neurosim.training.attack_recipes"),
@@ -51,6 +52,7 @@ __all__ = [
     "SpikingMLP",
     "Standard",
     "Trained",
+    "Vulnerability",
     "Within",
     "as_network",
     "attack",
@@ -62,6 +64,7 @@ __all__ = [
     "spiking_mlp",
     "to_network",
     "train",
+    "vulnerability",
 ]
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from neurosim.training.recipes import RECIPES, make_recipe
     from neurosim.training.robust_recipe import Robust
     from neurosim.training.trainer import Trained, train
+    from neurosim.training.vulnerable import Vulnerability, vulnerability
 
 
 def __getattr__(name: str) -> object:
