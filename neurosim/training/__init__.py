@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 _WHERE = {
     "CNN": "neurosim.training.cnn",
+    **dict.fromkeys(("LIF", "AdaptiveLIF", "CubaLIF", "LeakyIntegrator"), "neurosim.training.layers"),
+    **dict.fromkeys(("SpikingNetwork", "Sum"), "neurosim.training.assembly"),
+    "Surrogate": "neurosim.training.surrogates",
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
     **dict.fromkeys(("Attack", "attack", "robust_distance", "robust_loss"), "neurosim.training.attacks"),
@@ -33,16 +36,20 @@ __all__ = [
     "AWP",
     "CNN",
     "DEFAULTS",
+    "LIF",
     "LSNN",
     "RECIPES",
     "SAM",
+    "AdaptiveLIF",
     "Adversarial",
     "Attack",
+    "CubaLIF",
     "Defaults",
     "Dropout",
     "EntropySGD",
     "ForwardNoise",
     "Hybrid",
+    "LeakyIntegrator",
     "Moment",
     "Objective",
     "OnChip",
@@ -50,7 +57,10 @@ __all__ = [
     "Recipe",
     "Robust",
     "SpikingMLP",
+    "SpikingNetwork",
     "Standard",
+    "Sum",
+    "Surrogate",
     "Trained",
     "Vulnerability",
     "Within",
@@ -68,6 +78,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from neurosim.training.assembly import SpikingNetwork, Sum
     from neurosim.training.attack_recipes import AMP, AWP, Adversarial, Hybrid
     from neurosim.training.attacks import Attack, attack, robust_distance, robust_loss
     from neurosim.training.cnn import CNN
@@ -75,6 +86,7 @@ if TYPE_CHECKING:
     from neurosim.training.deviations import Within, moved
     from neurosim.training.export import as_network, to_network
     from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
+    from neurosim.training.layers import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
     from neurosim.training.noise_recipes import Dropout, ForwardNoise, Standard
     from neurosim.training.objective import Objective
@@ -82,6 +94,7 @@ if TYPE_CHECKING:
     from neurosim.training.recipe import Moment, Recipe
     from neurosim.training.recipes import RECIPES, make_recipe
     from neurosim.training.robust_recipe import Robust
+    from neurosim.training.surrogates import Surrogate
     from neurosim.training.trainer import Trained, train
     from neurosim.training.vulnerable import Vulnerability, vulnerability
 

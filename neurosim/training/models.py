@@ -20,6 +20,7 @@ from neurosim.engine.learning_forward import SURROGATES, Neurons, Rule, State
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
 from neurosim.network import AdaptiveLIF, Linear, Network
+from neurosim.training.layers import with_mask
 from neurosim.training.recurrence import recurrence
 
 
@@ -133,19 +134,16 @@ class LSNN(nn.Module):
             raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="LSNN",
                                 allowed=f"[time, batch, {self.w_in.shape[0]}]")
         units, batch = self.w_rec.shape[0], inputs.shape[1]
-        w_rec, w_out, resting = self.w_rec * self.others, self.w_out, self.w_in.new_zeros(batch, units)
+        w_rec, w_out = self.w_rec * self.others, self.w_out
+        v, adapted, spent, resting = (self.w_in.new_zeros(batch, units) for _ in range(4))
+        state = State(v, None, adapted, spent, resting)
         if mask is not None:
-            resting, scale = resting.masked_fill(mask == 0, math.inf), mask.max()
-            if ((mask != 0) & (mask != scale)).any():
-                raise NeurosimError(f"the mask holds numbers from {mask.min():g} to {scale:g}", where="LSNN",
-                                    allowed="0, and one other number")
-            w_rec, w_out = w_rec * scale, w_out * scale
+            resting, scale = with_mask(state, mask)
+            state, w_rec, w_out = state._replace(resting=resting), w_rec * scale, w_out * scale
         beta, threshold, beta_adaptation = (value.to(self.w_in).expand(units).contiguous() for value in (
             self.beta, self.threshold, self.beta_adaptation))
         gain, adaptation = (self.w_in.new_full((units,), value) for value in (1 - self.rho_v, self.adaptation))
         neurons = Neurons(w_rec, None, None, None, beta, gain, None, threshold, beta_adaptation, adaptation, None)
-        v, adapted, spent = (self.w_in.new_zeros(batch, units) for _ in range(3))
-        state = State(v, None, adapted, spent, resting)
         spikes, output, _ = recurrence(inputs, self.w_in, neurons, state, _LSNN, w_out)
         return output + self.b_out, spikes if mask is None else spikes * scale
 

@@ -38,9 +38,13 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
     if inputs.ndim != 3 or 0 in inputs.shape:
         raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="neurons",
                             allowed="[time, batch, channel], time first, at least one of each")
-    if inputs.device.type != "cpu":
-        return stepwise(inputs, weight, neurons, state, rule, readout)
     tensors = (inputs, weight, readout, *neurons, *state)
+    dtypes = {t.dtype for t in tensors if t is not None}
+    if len(dtypes) > 1:
+        raise NeurosimError(f"inputs of {inputs.dtype} meet {', '.join(str(d) for d in dtypes - {inputs.dtype})}",
+                            where="neurons", allowed="one precision", hint="take module.to(inputs.dtype)")
+    if inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
+        return stepwise(inputs, weight, neurons, state, rule, readout)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     spikes, output, *last, _ = _Fused.apply(rule, keep, *tensors)
     return spikes, output, State(*(None if old is None else new for old, new in zip(state, last, strict=True)))
