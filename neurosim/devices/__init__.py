@@ -6,10 +6,22 @@ Draws nothing itself (`dies` hands in the numbers of `streams`), knows no networ
 from neurosim.devices.bias import bias_currents, nearest_codes, table_currents
 from neurosim.devices.current_mismatch import bias_ratio, current_factor, leakage_at
 from neurosim.devices.curve import evaluate
-from neurosim.devices.memristor import drift_exponent, drifted, programmed
-from neurosim.devices.spread import decay_with_factor, spread_factor
+from neurosim.devices.iv import current, slope
+from neurosim.devices.memristor import (
+    drift_exponent,
+    drifted,
+    flicker_growth,
+    programmed,
+    relaxation_at,
+    relaxed,
+    retention_tables,
+    stuck,
+    write_verify,
+)
+from neurosim.devices.spread import decay_with_factor, spread_around, spread_factor
 
 __all__ = [
-    "bias_currents", "bias_ratio", "current_factor", "decay_with_factor", "drift_exponent", "drifted", "evaluate",
-    "leakage_at", "nearest_codes", "programmed", "spread_factor", "table_currents",
+    "bias_currents", "bias_ratio", "current", "current_factor", "decay_with_factor", "drift_exponent", "drifted",
+    "evaluate", "flicker_growth", "leakage_at", "nearest_codes", "programmed", "relaxation_at", "relaxed",
+    "retention_tables", "slope", "spread_around", "spread_factor", "stuck", "table_currents", "write_verify",
 ]

@@ -27,6 +27,10 @@ def _piece(piece: object, x: np.ndarray) -> np.ndarray:
     if piece.polynomial is not None:
         value = polyval(x, np.array(piece.polynomial, x.dtype))
     else:
-        slope, intercept = piece.log
-        value = x.dtype.type(slope) * np.log(np.maximum(x, np.finfo(x.dtype).tiny)) + x.dtype.type(intercept)
+        a, b = (x.dtype.type(number) for number in piece.log or piece.power or piece.saturating)
+        above = np.maximum(x, np.finfo(x.dtype).tiny)
+        if piece.log:
+            value = a * np.log(above) + b
+        else:
+            value = a * np.power(above, b) if piece.power else -a * np.expm1(-x / b)
     return np.clip(value, *piece.clip) if piece.clip else value

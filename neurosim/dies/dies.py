@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from neurosim.devices import decay_with_factor, drift_exponent, drifted, evaluate, programmed, spread_factor
+from neurosim.devices import decay_with_factor, spread_factor
 from neurosim.dies.circuit import CircuitDie
+from neurosim.dies.memristors import Devices, Programmed, Targets, refuse_time
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
-from neurosim.streams import DieKey, Effect, ProgramKey, normal
+from neurosim.streams import DieKey, Effect, ProgramKey, ReadKey, normal
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Dies:
     programming:
         Which programming of the dies: another number draws other write noise and drift, on the same devices.
     time:
-        Seconds after programming at which the conductances are read; None is the profile's t0, before any drift.
+        Seconds after programming at which the conductances are read; None is as programmed, before they age.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
@@ -42,16 +44,7 @@ class Dies:
 
     def __post_init__(self) -> None:
         ProgramKey(self.seed, 0, 0, Effect.PROGRAMMING, self.programming)  # refuses what is out of range, now
-        if self.time is None:
-            return
-        crossbar = self.mapped.profile.crossbar
-        if crossbar is None or crossbar.drift is None:
-            raise NeurosimError(f"time is {self.time:g} s, but this chip type does not drift",
-                                where=f"profile {self.mapped.profile.name}", hint="leave time away")
-        t0 = crossbar.drift.t0.value
-        if not t0 <= self.time <= 1e10:
-            raise NeurosimError(f"time is {self.time:g} s", where=f"profile {self.mapped.profile.name}",
-                                allowed=f"{t0:g} (crossbar.drift.t0) to 1e10 s")
+        refuse_time(self.mapped.profile.crossbar, self.time, f"profile {self.mapped.profile.name}")
 
     def parameters(self, die: int) -> dict[str, dict[str, np.ndarray]]:
         """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from it."""
@@ -60,7 +53,7 @@ class Dies:
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):
-                value = array.weight(array.planes(self._devices(die, array)))
+                value = array.weight(array.planes(self._devices(die, array).conductance))
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
                 value = decay_with_factor(array.nominal, factor) if array.role.startswith("tau") else (
@@ -77,30 +70,51 @@ class Dies:
 
         `MappedNetwork.arrays` holds the array, which says what the planes are worth.
         """
+        array = self._array(name)
+        return array.planes(self._devices(die, array).conductance)
+
+    def read_noise(self, die: int, name: str) -> np.ndarray:
+        """Standard deviation of one read of every device of an array, siemens, float32 `[plane, *weight]`."""
+        array = self._array(name)
+        return array.planes(self._programmed.read_sd(self._devices(die, array)))
+
+    def read(self, die: int, name: str, sample: int = 0, time: int = 0) -> np.ndarray:
+        """Conductances as one read finds them, with read noise, siemens, float32 `[plane, *weight]`.
+
+        Each (sample, time) is another read of the same devices. A read may find less than nothing: current noise.
+        """
+        array = self._array(name)
+        devices = self._devices(die, array)
+        z = normal(ReadKey(self.seed, die, array.index, Effect.READ, self.programming, sample, time), array.devices)
+        return array.planes(devices.conductance + self._programmed.read_sd(devices) * z)
+
+    def pulses(self, die: int, name: str) -> np.ndarray:
+        """Pulses that each device took to be written and verified, int32 `[plane, *weight]`."""
+        array = self._array(name)
+        found = self._devices(die, array).pulses
+        if found is None:
+            raise NeurosimError("this chip type writes each device once", where=f"profile {self.mapped.profile.name}",
+                                hint="a section [crossbar.verify] makes it write and verify")
+        return array.planes(found)
+
+    def _array(self, name: str) -> DeviceArray:
         found = {a.name: a for a in self.mapped.arrays if isinstance(a, DeviceArray)}
         if name not in found:
             raise NeurosimError(f"no array of conductances {name!r}", where="dies", allowed=", ".join(found) or "none")
-        return found[name].planes(self._devices(die, found[name]))
+        return found[name]
 
     def _normal(self, die: int, array: SpreadArray, effect: Effect) -> np.ndarray:
         return normal(DieKey(self.seed, die, array.index, effect), array.nominal.size).reshape(array.nominal.shape)
 
-    def _devices(self, die: int, array: DeviceArray) -> np.ndarray:
-        """Conductances of all devices of an array, in the order of its `targets`."""
-        crossbar = self.mapped.profile.crossbar
-        g = array.targets
-        if array.spread is not None:
-            g = g * spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), g.size))
-        target = g
-        if crossbar.programming is not None:
-            sigma = evaluate(crossbar.programming.sigma, target)
-            g = programmed(target, sigma, self._program(die, array, Effect.PROGRAMMING, g.size))
-        if self.time is not None and self.time > crossbar.drift.t0.value:
-            drift = crossbar.drift
-            nu = drift_exponent(evaluate(drift.exponent_mean, target), evaluate(drift.exponent_sd, target),
-                                self._program(die, array, Effect.DRIFT, g.size))
-            g = drifted(g, nu, self.time, drift.t0.value)
-        return g
+    @cached_property
+    def _programmed(self) -> Programmed:
+        return Programmed(self.mapped.profile.crossbar, self.seed, self.programming, self.time)
 
-    def _program(self, die: int, array: DeviceArray, effect: Effect, size: int) -> np.ndarray:
-        return normal(ProgramKey(self.seed, die, array.index, effect, self.programming), size)
+    @cached_property
+    def _targets(self) -> dict[str, Targets]:
+        """What all dies have in common, once."""
+        return {array.name: self._programmed.targets(array.targets) for array in self.mapped.arrays
+                if isinstance(array, DeviceArray)}
+
+    def _devices(self, die: int, array: DeviceArray) -> Devices:
+        return self._programmed.devices(die, array, self._targets[array.name])

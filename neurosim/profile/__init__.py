@@ -7,13 +7,14 @@ from neurosim.profile.load import check_profile, load_profile, profile_names, pr
 from neurosim.profile.quantity import Curve, Piece, Quantity
 from neurosim.profile.schema import Limits, Mismatch, Profile, Synapse
 from neurosim.profile.schema_circuit import BiasTable, Circuit, Variation, WordMask, write_word_mask
-from neurosim.profile.schema_crossbar import Cells, Crossbar, Drift, Programming
+from neurosim.profile.schema_crossbar import Cells, Crossbar
+from neurosim.profile.schema_effects import IV, Drift, Programming, ReadNoise, Relaxation, Retention, Stuck, Verify
 from neurosim.profile.schema_energy import Area, CellRead, Coefficient, Conversion, Energy, Timing
 from neurosim.profile.table import Row, profile_rows
 
 __all__ = [
-    "Area", "BiasTable", "CellRead", "Cells", "Circuit", "Coefficient", "Conversion", "Crossbar", "Curve", "Drift",
-    "Energy", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "Row", "Synapse", "Timing",
-    "Variation", "WordMask", "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows",
-    "write_word_mask",
+    "IV", "Area", "BiasTable", "CellRead", "Cells", "Circuit", "Coefficient", "Conversion", "Crossbar", "Curve",
+    "Drift", "Energy", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity", "ReadNoise", "Relaxation",
+    "Retention", "Row", "Stuck", "Synapse", "Timing", "Variation", "Verify", "WordMask", "check_profile",
+    "load_profile", "profile_names", "profile_path", "profile_rows", "write_word_mask",
 ]

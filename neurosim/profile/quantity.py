@@ -96,20 +96,31 @@ def quantity(expected: str, holds: Callable[[float], bool], spread: bool = False
 
 
 class Piece(Entry):
-    """One piece of a curve, for x up to `up_to`: ``polynomial[0] + polynomial[1] x + ...`` or
-    ``log[0] ln x + log[1]``, then clipped to `clip`."""
+    """One piece of a curve, for x up to `up_to`, one of
+
+        polynomial = [a, b, c, ...]   a + b x + c x^2 + ...
+        log = [a, b]                  a ln x + b
+        power = [a, b]                a x^b
+        saturating = [a, b]           a (1 - exp(-x / b))
+
+    then clipped to `clip`."""
 
     up_to: float | None = Field(None, gt=0)
     polynomial: tuple[float, ...] | None = Field(None, min_length=1, strict=False)
     log: tuple[float, float] | None = Field(None, strict=False)
+    power: tuple[float, float] | None = Field(None, strict=False)
+    saturating: tuple[float, float] | None = Field(None, strict=False)
     clip: tuple[float, float] | None = Field(None, strict=False)
 
     @model_validator(mode="after")
     def _one_form(self) -> Piece:
-        if (self.polynomial is None) == (self.log is None):
-            raise refuse("polynomial = [c0, c1, ...] or log = [slope, intercept], one of them")
-        if self.log is not None and self.clip is None:
-            raise refuse("clip = [low, high] with a logarithm: it has no value at x = 0")
+        if sum(form is not None for form in (self.polynomial, self.log, self.power, self.saturating)) != 1:
+            raise refuse("polynomial = [c0, c1, ...], log = [slope, intercept], power = [factor, exponent] or "
+                         "saturating = [height, scale], one of them")
+        if (self.log or (self.power and self.power[1] < 0)) and self.clip is None:
+            raise refuse("clip = [low, high] with what has no value at x = 0")
+        if self.saturating and self.saturating[1] <= 0:
+            raise refuse("saturating = [height, scale] with a scale above 0")
         if self.clip is not None and self.clip[0] > self.clip[1]:
             raise refuse("clip = [low, high] with low <= high")
         return self

@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 
 from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
 from neurosim.profile.schema_circuit import Circuit
-from neurosim.profile.schema_crossbar import Count, Crossbar, Levels, Seconds
+from neurosim.profile.schema_crossbar import Crossbar
+from neurosim.profile.schema_effects import Count, Levels, Seconds
 from neurosim.profile.schema_energy import Area, Energy, Timing
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)

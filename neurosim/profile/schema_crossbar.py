@@ -1,4 +1,4 @@
-"""The sections of a crossbar: its cells, and every effect of its devices. Imported by `schema`."""
+"""The sections of a crossbar: its cells, its tiles, and the effects of `schema_effects`. Imported by `schema`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from neurosim.profile.quantity import AnyCurve, Entry, Quantity, quantity, refuse
+from neurosim.profile.quantity import Entry, Quantity, refuse
+from neurosim.profile.schema_effects import (
+    IV,
+    Conductance,
+    Count,
+    Drift,
+    Levels,
+    Programming,
+    ReadNoise,
+    Relaxation,
+    Retention,
+    Stuck,
+    Verify,
+)
 
-Count = quantity("a whole number, 1 or more", lambda v: v >= 1 and v == int(v))
-Levels = quantity("a whole number of levels, 2 or more", lambda v: v >= 2 and v == int(v))
-Conductance = quantity("siemens, 0 to 1 (25 uS is 25e-6)", lambda v: 0 <= v <= 1)
-Seconds = quantity("seconds, 1e-9 to 1e9 (20 ms is 0.02)", lambda v: 1e-9 <= v <= 1e9)
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -55,20 +64,6 @@ class Cells(Entry):
         return self.devices if self.kind == "offset" else 0
 
 
-class Programming(Entry):
-    """Write noise; lifetime: program."""
-
-    sigma: AnyCurve = Field(description="S, standard deviation of a written conductance")
-
-
-class Drift(Entry):
-    """``g(t) = g(t0) (t / t0)^(-nu)``, one exponent nu per device and programming; a trajectory."""
-
-    t0: Seconds = Field(description="s after programming at which sigma holds")
-    exponent_mean: AnyCurve = Field(description="mean of nu")
-    exponent_sd: AnyCurve = Field(description="standard deviation of nu over devices")
-
-
 class Crossbar(Entry):
     """Memristor arrays: what a device can be, how weights lie on tiles, what becomes of what is written."""
 
@@ -80,7 +75,13 @@ class Crossbar(Entry):
     columns: Count = Field(description="device columns of a tile")
     scale: Literal["tile", "column"] = Field("column", description="what shares one weight-to-conductance scale")
     programming: Programming | None = None
+    verify: Verify | None = None
     drift: Drift | None = None
+    relaxation: Relaxation | None = Field(None, description="S, shift of all devices and its spread")
+    retention: Retention | None = None
+    read_noise: ReadNoise | None = None
+    stuck: Stuck | None = None
+    iv: IV | None = Field(None, description="A, current of a device")
 
     @field_validator("g_max")
     @classmethod
@@ -107,6 +108,35 @@ class Crossbar(Entry):
         if cells is not None and found.value < (least := cells.own_columns + cells.shared_columns):
             raise refuse(f"at least {least}, the columns of one weight")
         return found
+
+    @field_validator("verify", "retention")
+    @classmethod
+    def _after_programming(cls, found: Entry | None, info: Any) -> Entry | None:
+        if found is not None and info.data.get("programming") is None and "programming" in info.data:
+            raise refuse("a section [crossbar.programming] with it: sigma is its first value")
+        return found
+
+    @field_validator("retention")
+    @classmethod
+    def _one_ageing(cls, found: Retention | None, info: Any) -> Retention | None:
+        others = [name for name in ("verify", "drift", "relaxation") if info.data.get(name) is not None]
+        if found is not None and others:
+            raise refuse(f"no [crossbar.{others[0]}] beside it: the tables hold all that happens to what was written")
+        return found
+
+    @field_validator("read_noise")
+    @classmethod
+    def _read_time(cls, found: ReadNoise | None, info: Any) -> ReadNoise | None:
+        if found is not None and found.t_read is not None and all(
+                info.data.get(name) is None for name in ("drift", "relaxation", "retention")):
+            raise refuse("drift, relaxation or retention with t_read: without them a chip has no time")
+        return found
+
+    @property
+    def t0(self) -> float | None:
+        """Seconds after programming from which ageing is described; None where nothing ages."""
+        ages = [ageing.t0.value for ageing in (self.drift, self.relaxation, self.retention) if ageing is not None]
+        return max(ages) if ages else None
 
     @property
     def outputs(self) -> int:

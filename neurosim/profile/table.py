@@ -38,6 +38,9 @@ def _rows(section: BaseModel, prefix: str) -> list[Row]:
             rows.append(Row(key, str(value), info.description or "", source))
         elif isinstance(value, BaseModel):
             rows += _rows(value, f"{key}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for i, inner in enumerate(value):
+                rows += _rows(inner, f"{key}[{i}].")
         elif prefix and value is not None:
             text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             rows.append(Row(key, text, info.description or "", ""))

@@ -25,6 +25,13 @@ GOLDEN = [
     ("pcm_hermes", "drift.exponent_sd", 1e-9, 0.04),
     ("reram_neurram", "programming.sigma", 1.0, 1.103 * US),
     ("reram_neurram", "programming.sigma", 0.5, 2.0229375 * US),
+    ("pcm_joshi", "programming.sigma", 1.0, 1.05538 * US),
+    ("pcm_joshi", "read_noise.relative", 1.0, 0.0088),
+    ("pcm_joshi", "read_noise.relative", 0.25, 0.0088 * 4**0.65),
+    ("pcm_joshi", "read_noise.relative", 0.0, 0.2),
+    ("sonos", "programming.sigma", 176.31, 19.887e-8 * (1 - np.exp(-1))),
+    ("cmo_hfox", "read_noise.sd", 10.0, 0.02773 * US),
+    ("generic_inverse", "programming.sigma", 0.1, 5 * US),
 ]
 
 

@@ -61,57 +61,6 @@ def test_mismatch_moments_are_those_of_the_profile(name, role):
     check(values, quantity.value, quantity.spread)
 
 
-ONE_TILE = {"crossbar.rows": N, "crossbar.columns": 2 * N}
-CROSSBARS = [name for name in profile_names() if ns.load_profile(name).crossbar is not None]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("x", [0.0, 0.3, 0.7, 1.0])
-@pytest.mark.parametrize("name", CROSSBARS)
-def test_programming_moments_are_those_of_the_profile(name, x):
-    """Expected values from the published polynomials, in numpy's own form; at low x the cut at 0 is part of it."""
-    from scipy.stats import norm
-
-    profile = ns.load_profile(name).with_values(ONE_TILE)
-    crossbar = profile.crossbar
-    low, high = crossbar.g_min.value, crossbar.g_max.value
-    weight = np.full((N, N), x)
-    weight[:, 0] = 1.0  # sets the scale
-    dies = ns.Dies(mapped(profile, weight), seed=11)
-    plus, _ = dies.conductances(0, "linear/weight")
-    drawn = np.concatenate([plus[:, 1:].reshape(-1), dies.conductances(1, "linear/weight")[0][:2, 1:].reshape(-1)])
-    target = low + x * (high - low)
-    sigma = np.polynomial.Polynomial(crossbar.programming.sigma.pieces[0].polynomial)(target / high)
-    a = target / sigma
-    mean = target * norm.cdf(a) + sigma * norm.pdf(a)
-    second = (target**2 + sigma**2) * norm.cdf(a) + target * sigma * norm.pdf(a)
-    check(drawn[:1_000_000] / sigma, mean / sigma, np.sqrt(second - mean**2) / sigma)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("x", [0.2, 0.6, 1.0])
-def test_drift_moments_are_those_of_the_profile(x):
-    from scipy.stats import foldnorm
-
-    profile = ns.load_profile("pcm_hermes").with_values(ONE_TILE)
-    weight = np.full((N, N), x)
-    weight[:, 0] = 1.0
-    net = mapped(profile, weight)
-    day = 86400.0
-    exponents = []
-    for die in (0, 1):
-        before, _ = ns.Dies(net, 3).conductances(die, "linear/weight")
-        after, _ = ns.Dies(net, 3, time=day).conductances(die, "linear/weight")
-        alive = before > 0
-        alive[:, 0] = False
-        exponents.append(-np.log(after[alive].astype(float) / before[alive]) / np.log(day / 200.0))
-    mean = -0.0436 * x**2 - 0.0126 * x + 0.0736
-    sd = -0.0120 * np.log(x) - 0.0023 if x < 0.3039 else -0.0165 * x**2 + 0.0116 * x + 0.0104
-    drawn = np.concatenate(exponents)
-    folded = foldnorm(mean / sd, scale=sd)
-    check(drawn[:1_000_000], folded.mean(), folded.std())
-
-
 def test_effects_and_arrays_are_independent():
     profile = ns.load_profile("pcm_hermes")
     rng = np.random.default_rng(0)
@@ -178,6 +127,6 @@ def test_what_cannot_be_is_refused(change, said):
 
 def test_time_on_a_chip_that_does_not_drift_is_refused():
     with pytest.raises(ns.NeurosimError, match="does not drift"):
-        ns.Dies(mapped(ns.load_profile("reram_neurram")), 0, time=3600.0)
+        ns.Dies(mapped(ns.load_profile("generic_independent")), 0, time=3600.0)
     with pytest.raises(ns.NeurosimError, match="no array of conductances"):
         ns.Dies(mapped(ns.load_profile("mismatch")), 0).conductances(0, "linear/weight")

@@ -1,0 +1,154 @@
+"""The memristors of one array of one die: from targets to conductances at a time, and their read noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurosim.devices import (
+    drift_exponent,
+    drifted,
+    evaluate,
+    flicker_growth,
+    programmed,
+    relaxation_at,
+    relaxed,
+    retention_tables,
+    spread_factor,
+    stuck,
+    write_verify,
+)
+from neurosim.errors import NeurosimError
+from neurosim.mapping import DeviceArray
+from neurosim.profile import Crossbar, Curve
+from neurosim.streams import DieKey, Effect, ProgramKey, PulseKey, normal, uniform
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a profile says of devices that are meant to be at `target`; float32 `[devices]`, None where it says nothing.
+
+    sigma: of what is written, at the time of reading where a retention table holds.
+    """
+
+    target: np.ndarray
+    sigma: np.ndarray | None
+    exponent_mean: np.ndarray | None
+    exponent_sd: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Devices:
+    """The devices of an array of a die, float32 `[devices]` in the order of `DeviceArray.targets`.
+
+    conductance: siemens, at the time of reading. target: what they were meant to be; where it is stuck
+    for a stuck cell. pulses: how many each took, int32; None without write and verify.
+    """
+
+    conductance: np.ndarray
+    target: np.ndarray
+    pulses: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Programmed:
+    """A lot, its programming, and the time at which it is read; `time` None is as programmed, before any ageing."""
+
+    crossbar: Crossbar
+    seed: int
+    programming: int
+    time: float | None
+
+    def targets(self, target: np.ndarray) -> Targets:
+        """The statistics of devices meant to be at `target`: the same for all dies whose devices do not spread."""
+        crossbar, drift = self.crossbar, self.crossbar.drift
+
+        def at(curve: Curve) -> np.ndarray:
+            return np.asarray(evaluate(curve, target), np.float32)
+
+        sigma = at(crossbar.programming.sigma) if crossbar.programming else None
+        if self.time is not None and crossbar.retention is not None:
+            tables = [crossbar.programming, *crossbar.retention.tables]
+            sigma = sum(np.float32(share) * np.maximum(at(tables[index].sigma), 0)
+                        for index, share in retention_tables(crossbar.retention, self.time))
+        ages = drift is not None and self.time is not None and self.time > drift.t0.value
+        mean, sd = (at(drift.exponent_mean), at(drift.exponent_sd)) if ages else (None, None)
+        return Targets(target, sigma, mean, sd)
+
+    def devices(self, die: int, array: DeviceArray, nominal: Targets) -> Devices:
+        """One die's devices; `nominal` is `targets(array.targets)`."""
+        crossbar, size = self.crossbar, nominal.target.size
+        if array.spread is not None:
+            factor = spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), size))
+            nominal = self.targets(nominal.target * factor)
+        g, pulses = self._written(die, array.index, nominal)
+        if nominal.exponent_mean is not None:
+            z = self._draw(die, array.index, Effect.DRIFT, size)
+            nu = drift_exponent(nominal.exponent_mean, nominal.exponent_sd, z)
+            g = drifted(g, nu, self.time, crossbar.drift.t0.value)
+        if crossbar.relaxation is not None and self.time is not None:
+            line = crossbar.relaxation
+            mean, sd = (relaxation_at(values, self.time, line.t0.value) for values in (line.mean, line.sd))
+            g = relaxed(g, mean, sd, self._draw(die, array.index, Effect.RELAXATION, size))
+        if crossbar.stuck is not None:
+            u = uniform(DieKey(self.seed, die, array.index, Effect.STUCK), size)
+            low, high = crossbar.g_min.value, crossbar.g_max.value
+            g = stuck(g, u, crossbar.stuck, low, high)
+            nominal = replace(nominal, target=stuck(nominal.target, u, crossbar.stuck, low, high))
+        return Devices(g, nominal.target, pulses)
+
+    def read_sd(self, devices: Devices) -> np.ndarray:
+        """Standard deviation of one read of each device, in siemens, float32 `[devices]`."""
+        noise = self.crossbar.read_noise
+        if noise is None:
+            return np.zeros_like(devices.conductance)
+        if noise.sd is not None:
+            sd = np.maximum(evaluate(noise.sd, devices.conductance), 0)
+        else:
+            sd = np.maximum(evaluate(noise.relative, devices.target), 0) * devices.conductance
+        if noise.t_read is not None:
+            time = self.crossbar.t0 if self.time is None else self.time
+            sd = sd * np.float32(flicker_growth(time, noise.t_read.value))
+        return np.asarray(sd, np.float32)
+
+    def _written(self, die: int, index: int, nominal: Targets) -> tuple[np.ndarray, np.ndarray | None]:
+        programming, verify, size = self.crossbar.programming, self.crossbar.verify, nominal.target.size
+        if programming is None:
+            return nominal.target, None
+        if verify is None:
+            z = self._draw(die, index, Effect.PROGRAMMING, size)
+            return programmed(nominal.target, nominal.sigma, z, programming.distribution), None
+
+        def draw(pulse: int) -> tuple[np.ndarray, np.ndarray]:
+            z, v = (normal(PulseKey(self.seed, die, index, effect, self.programming, pulse), size)
+                    for effect in (Effect.PULSE, Effect.VERIFY))
+            return z, v
+
+        return write_verify(nominal.target, nominal.sigma, evaluate(verify.acceptance, nominal.target),
+                            evaluate(verify.read_sd, nominal.target), int(verify.pulses.value), draw,
+                            programming.distribution)
+
+    def _draw(self, die: int, index: int, effect: Effect, size: int) -> np.ndarray:
+        return normal(ProgramKey(self.seed, die, index, effect, self.programming), size)
+
+
+def refuse_time(crossbar: Crossbar | None, time: float | None, where: str) -> None:
+    """Raise where a chip type says nothing about its devices at a time."""
+    if time is None:
+        return
+    if crossbar is None or crossbar.t0 is None:
+        raise NeurosimError(f"time is {time:g} s, but this chip type does not drift", where=where,
+                            hint="leave time away")
+    if crossbar.retention is not None:
+        times = crossbar.retention.times
+        if crossbar.retention.between == "refused" and time not in times:
+            raise NeurosimError(f"time is {time:g} s, but this chip type was measured at other times", where=where,
+                                allowed=", ".join(f"{t:g}" for t in times) + " s (crossbar.retention)")
+        if not times[0] <= time <= times[-1]:
+            raise NeurosimError(f"time is {time:g} s", where=where,
+                                allowed=f"{times[0]:g} to {times[-1]:g} s (crossbar.retention)")
+    elif not crossbar.t0 <= time <= 1e10:
+        section = "drift" if crossbar.drift is not None and crossbar.drift.t0.value == crossbar.t0 else "relaxation"
+        raise NeurosimError(f"time is {time:g} s", where=where,
+                            allowed=f"{crossbar.t0:g} (crossbar.{section}.t0) to 1e10 s")
