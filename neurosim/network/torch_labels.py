@@ -131,6 +131,14 @@ class Foreign:
         return otherwise
 
 
+@dataclass(frozen=True)
+class Softmax(Foreign):
+    """The softmax (`log`: its logarithm) over the classes of `inner`: as the output it decides as its input does."""
+
+    inner: Signal | Total
+    log: bool
+
+
 RECURRENCE = "recurrence through "
 #: states in words
 SLOTS = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes", "hidden": "state", "cell": "cell state"}

@@ -43,6 +43,7 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2
            nn.BatchNorm1d, nn.BatchNorm2d)
 SEQUENCES = (nn.RNN, nn.GRU, nn.LSTM)
 CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+SOFTMAX = (nn.Softmax, nn.LogSoftmax)
 #: where one number comes of one number, at any step
 ELEMENTWISE = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 #: dimensions, with the batch, of what a layer takes where there is no time
@@ -58,13 +59,13 @@ def kind(module: nn.Module) -> str:
     """How the tracer treats a module.
 
     `"neuron"`, `"sequence"` (an LSTM: all steps at once), `"cell"` (an LSTMCell: one step), `"layer"`, `"view"`,
-    `"same"` (gives its input on) are leaves that are understood, `"foreign"` is a leaf that is not; `"container"` is
-    somebody's own module, whose forward is followed operation by operation.
+    `"softmax"`, `"same"` (gives its input on) are leaves that are understood, `"foreign"` is a leaf that is not;
+    `"container"` is somebody's own module, whose forward is followed operation by operation.
     """
     if _is_neuron(module):
         return "neuron"
     for name, classes in (("layer", _LAYERS), ("view", _VIEWS), ("same", _PASSING), ("sequence", SEQUENCES),
-                          ("cell", CELLS)):
+                          ("cell", CELLS), ("softmax", SOFTMAX)):
         if any(isinstance(module, cls) and type(module).forward is cls.forward for cls in classes):
             return "foreign" if name == "same" and module.training else name
     if type(module).__module__.split(".")[0] == "torch" and type(module) not in _CONTAINERS:

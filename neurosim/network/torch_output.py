@@ -13,6 +13,7 @@ from neurosim.network.torch_labels import (
     Label,
     Series,
     Signal,
+    Softmax,
     Source,
     State,
     Total,
@@ -23,19 +24,20 @@ from neurosim.network.torch_run import Trace, begins
 
 class Output:
     """What is read out: `expr` (canonical), or the `membrane` of its population; the readout `rule`; and the returned
-    tensor, with its label, in which it was found."""
+    tensor `value`, with its `label`, in which it was found, perhaps behind a `softmax`."""
 
     def __init__(self, trace: Trace, steps: int, name: str | None, readout: str | None) -> None:
         self.trace, self.steps = trace, steps
-        found = [(self._origin(label), label, value) for label, value in trace.returned
-                 if label is not None and not _is_inner(label)]
+        below = [(label.inner, value, label) if isinstance(label, Softmax) else (label, value, None)
+                 for label, value in trace.returned if label is not None and not _is_inner(label)]
+        found = [(self._origin(label), label, value, softmax) for label, value, softmax in below]
         if name is not None:
             self.expr, self.membrane = self._named(name)
         else:
-            self.expr, self.membrane = self._only_end([origin for origin, _, _ in found])
-        fits = [(label, value) for origin, label, value in found if origin == (self.expr, self.membrane)]
-        self.label, self.value = fits[0] if fits else (None, None)
-        rules = {rule for rule in (self._does(label) for label, _ in fits) if rule}
+            self.expr, self.membrane = self._only_end([origin for origin, *_ in found])
+        fits = [rest for origin, *rest in found if origin == (self.expr, self.membrane)]
+        self.label, self.value, self.softmax = fits[0] if fits else (None, None, None)
+        rules = {rule for rule in (self._does(label) for label, *_ in fits) if rule}
         if readout is None and len(rules) > 1:
             raise NeurosimError(f"it returns the {', the '.join(sorted(rules))} over time of its output",
                                 hint="choose with readout=")

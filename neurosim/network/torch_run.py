@@ -186,6 +186,9 @@ class _Watch:
         label = label_of(tensor)
         if kind(module) == "layer":
             new = self.tracer.leaf(name, module, tensor)
+        elif kind(module) == "softmax" and label is not None:
+            op = f"{type(module).__name__} ({name})"
+            new = self.tracer.softmax(op, label, module.dim, tensor.ndim) or Foreign(op, describe(label))
         elif kind(module) == "view" and label is not None:
             op = type(module).__name__
             new = label if isinstance(label, Foreign) else (

@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from neurosim.errors import NeurosimError
+from neurosim.network.torch_expressions import Expressions
 from neurosim.network.torch_labels import (
     RECURRENCE,
     SUM,
@@ -26,7 +27,7 @@ from neurosim.network.torch_labels import (
     Merged,
     Series,
     Signal,
-    Source,
+    Softmax,
     State,
     Total,
     View,
@@ -62,7 +63,7 @@ def _op_name(func: object) -> str:
     return getattr(func.__self__, "__name__", name) if name in ("__get__", "__set__") else name
 
 
-class Tracer(TorchFunctionMode):
+class Tracer(TorchFunctionMode, Expressions):
     """Carries labels through torch operations. While `inside` > 0 a leaf is at work, and nothing is looked at.
 
     problems: what was refused, in the order of the run. misread: the input was used in a way that does not go with
@@ -70,42 +71,16 @@ class Tracer(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchFunctionMode.__init__(self)
+        Expressions.__init__(self)
         self.inside = 0
         self.problems: list[NeurosimError] = []
         self.misread = False
         self.one_step = True
-        self.zero = Zero()
-        self._known: dict[tuple, Expr] = {}
         self._made: list[nn.Module] = []
 
     def problem(self, message: str, *, allowed: str = "", hint: str = "") -> None:
         self.problems.append(NeurosimError(message, allowed=allowed, hint=hint))
-
-    # ---- expressions: equal ones are one object
-
-    def source(self, name: str, at: int | None) -> Source:
-        return self._known.setdefault((name, at), Source(name, at))
-
-    def apply(self, name: str, part: nn.Module | View | str, *args: Expr) -> Apply:
-        if part is SUM and isinstance(args[0], Apply) and args[0].part is SUM:
-            args = (*args[0].args, *args[1:])
-        time = max((arg.time for arg in args if arg.time is not None), default=None)
-        since = min((arg.since for arg in args if arg.since is not None), default=None)
-        return self._known.setdefault((name, part, *map(id, args)), Apply(name, part, args, time, since))
-
-    def canonical(self, expr: Expr, now: int, memo: dict[int, Expr] | None = None) -> Expr:
-        """`expr` with delays counted back from `now` in the place of steps."""
-        memo = {} if memo is None else memo
-        if id(expr) not in memo:
-            if isinstance(expr, Source):
-                memo[id(expr)] = self.source(expr.name, 0 if expr.at is None else now - expr.at)
-            elif isinstance(expr, Zero):
-                memo[id(expr)] = expr
-            else:
-                args = [self.canonical(arg, now, memo) for arg in expr.args]
-                memo[id(expr)] = self.apply(expr.name, expr.part, *args)
-        return memo[id(expr)]
 
     # ---- what a leaf gets
 
@@ -131,6 +106,11 @@ class Tracer(TorchFunctionMode):
 
     def leaf(self, name: str, part: nn.Module, tensor: torch.Tensor) -> Label:
         """The label of what the leaf `part` gives for `tensor`."""
+        label = label_of(tensor)
+        if isinstance(label, Total) and isinstance(part, nn.Linear):
+            averaged = self._of_total(name, part, label)
+            if averaged is not None:
+                return averaged
         label = self.incoming(tensor, name)
         self.one_step &= all(tensor.ndim == rank for cls, rank in RANKS.items() if isinstance(part, cls))
         if label is None:
@@ -144,6 +124,20 @@ class Tracer(TorchFunctionMode):
         if elementwise or (isinstance(part, nn.Linear) and label.axis < tensor.ndim - 1):
             return type(label)(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), label.axis)
         return self.all_at_once(name, label)
+
+    def _of_total(self, name: str, part: nn.Linear, label: Total) -> Total | None:
+        """The Linear of a mean over time is the mean of the Linear; of a sum only without a bias."""
+        mean = np.isclose(label.scale * len(label.items), 1, rtol=1e-12, atol=0)
+        linear = label.rule == "sum" and (mean or part.bias is None)
+        if not linear or not all(isinstance(item, Signal) for item in label.items):
+            return None
+        return Total(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), "sum", label.scale)
+
+    def softmax(self, op: str, label: Label, dim: object, ndim: int) -> Softmax | None:
+        """The label of a softmax over the last axis of one step, or of a total over steps."""
+        if not isinstance(dim, int) or dim % ndim != ndim - 1 or not isinstance(label, (Signal, Total)):
+            return None
+        return Softmax(op, describe(label), label, "log" in op.lower())
 
     def all_at_once(self, name: str, label: Series | Merged) -> Foreign:
         """The problem that `name` works on one step, and gets all."""
@@ -212,7 +206,8 @@ class Tracer(TorchFunctionMode):
     def _rule(self, name: str):
         for names, rule in ((_SAME, self._same), (_DROPOUTS, self._dropout), (_VIEWS, self._view),
                             (_SWAPS, self._swap), (_ADDS, self._add), (_SCALES, self._scale), (_TOTALS, self._total),
-                            (_LAYERS, self._layer), (("stack", "cat", "concat", "concatenate"), self._join),
+                            (_LAYERS, self._layer), (("softmax", "log_softmax"), self._softmax),
+                            (("stack", "cat", "concat", "concatenate"), self._join),
                             (("__getitem__", "select"), self._index), (("unbind", "split", "chunk"), self._cut)):
             if name in names:
                 return rule
@@ -235,6 +230,9 @@ class Tracer(TorchFunctionMode):
         if made not in self._made:
             self._made.append(made)
         return self.leaf(name.rstrip("_"), made, tensor)
+
+    def _softmax(self, name: str, args: tuple, kwargs: dict, out: torch.Tensor) -> Label | None:
+        return self.softmax(name, label_of(args[0]), kwargs.get("dim", args[1] if len(args) > 1 else None), out.ndim)
 
     def _view(self, name: str, args: tuple, kwargs: dict, out: torch.Tensor) -> Label | None:
         if out.dtype != args[0].dtype:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from scipy.special import log_softmax, softmax
 from torch import nn
 
 from neurosim.errors import NeurosimError
@@ -50,9 +51,10 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
     module:
         Built of snnTorch's Leaky, Synaptic, RLeaky, RSynaptic and torch's RNN, GRU, LSTM (several layers, one
         direction), their cells, Linear, Conv2d, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, Tanh, Sigmoid, BatchNorm
-        (with its running statistics), Flatten, Dropout (left out), additions of two signals. A recurrence written by
-        hand, ``lif(fc(x) + rec(spk))``, becomes the population's own. What becomes one layer of recurrent cells named
-        "rnn" are two nodes: the weights of its input, "rnn.input", and "rnn".
+        (with its running statistics), Flatten, Dropout (left out), additions of two signals, a softmax at the end (left
+        out: it decides as its input does), a Linear of a mean over time (the mean of the Linear). A recurrence written
+        by hand, ``lif(fc(x) + rec(spk))``, becomes the population's own. One layer of recurrent cells, "rnn", becomes
+        two nodes: the weights of its input, "rnn.input", and "rnn".
         The module is not changed: a copy runs, in eval mode, with all states at rest.
     sample:
         Input to follow through the module, better with spikes in all its layers. A module that does one step takes
@@ -356,6 +358,8 @@ def _same_output(network: Network, chosen: Output, output: np.ndarray) -> None:
         output = label.scale * (output.sum(axis=0) if label.rule == "sum" else output.max(axis=0))
     else:
         output = output[-1]
+    if chosen.softmax is not None:
+        output = (log_softmax if chosen.softmax.log else softmax)(output, axis=-1)
     _same_numbers(network.nodes[-1].name, value, output)
 
 

@@ -14,6 +14,7 @@ import snntorch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
 from torch import nn
 from torch.nn import functional
 from torch_nets import draw, names, refused, seeded
@@ -47,8 +48,8 @@ class Reader(nn.Module):
 
 
 def check(module: nn.Module, sample: torch.Tensor = SAMPLE, time_axis: int | None = 0,
-          **options: object) -> ns.Network:
-    """The network gives what the module's own forward gives, in both precisions."""
+          after: Callable | None = None, **options: object) -> ns.Network:
+    """The network gives what the module's own forward gives, in both precisions; `after`: what that does at its end."""
     network = ns.Network.from_torch(module, sample, **options)
     for dtype, kind, tolerance in ((torch.float64, np.float64, 1e-10), (torch.float32, np.float32, 2e-5)):
         with torch.no_grad():
@@ -56,6 +57,7 @@ def check(module: nn.Module, sample: torch.Tensor = SAMPLE, time_axis: int | Non
         inputs = sample.numpy()[None] if time_axis is None else np.moveaxis(sample.numpy(), time_axis, 0)
         result = forward.run(network, inputs.astype(kind), dtype=kind)
         found = {"last": result.output[-1], "sum": result.output.sum(0), "max": result.output.max(0)}[network.readout]
+        found = after(found) if after else found
         if own.ndim == 3:
             found = np.moveaxis(result.output, 0, time_axis or 0)
         assert found.shape == own.shape
@@ -94,6 +96,10 @@ READS = {
     "sum": (lambda self, x: self.fc(self.rnn(x)[0]).sum(0), "sum"),
     "maximum": (lambda self, x: self.fc(self.rnn(x)[0]).amax(dim=0), "max"),
     "squashed": (lambda self, x: torch.sigmoid(self.fc(torch.tanh(self.rnn(x)[0]))).max(0).values, "max"),
+    "mean before the layer": (lambda self, x: self.fc(self.rnn(x)[0].mean(0)), "sum"),
+    "softmax": (lambda self, x: functional.softmax(self.fc(self.rnn(x)[0][-1]), dim=-1), "last"),
+    "softmax of a mean": (lambda self, x: self.fc(self.rnn(x)[0]).mean(0).log_softmax(1), "sum"),
+    "softmax module": (lambda self, x: nn.LogSoftmax(dim=1)(self.fc(self.rnn(x)[0][-1])), "last"),
     "dropped out": (lambda self, x: self.fc(functional.dropout(self.rnn(x)[0][-1], 0.5, self.training)), "last"),
 }
 
@@ -102,7 +108,11 @@ READS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_ways_to_read_out(kind: str, read: str) -> None:
     how, rule = READS[read]
-    assert check(seeded(Reader(KINDS[kind](INPUTS, UNITS), how), 3)).readout == rule
+    ends = {"softmax": lambda x: softmax(x, 1), "softmax module": lambda x: log_softmax(x, 1),
+            "softmax of a mean": lambda x: log_softmax(x / TIME, 1), "mean before the layer": lambda x: x / TIME}
+    network = check(seeded(Reader(KINDS[kind](INPUTS, UNITS), how), 3), after=ends.get(read))
+    assert network.readout == rule
+    assert "output equal" in str(network.provenance["proof"])
 
 
 def last_state(self: Reader, x: torch.Tensor) -> torch.Tensor:
@@ -256,13 +266,16 @@ def reader(how: Callable, kind: str = "LSTM", **options: object) -> nn.Module:
     (reader(lambda self, x: self.rnn(x)[0], proj_size=2), "rnn: proj_size is 2"),
     (reader(lambda self, x: self.fc(self.rnn(x)[1][1][-1])), "the cell state of rnn drives fc"),
     (reader(lambda self, x: self.rnn(x, (torch.ones(1, x.size(1), UNITS),) * 2)[0]), "starts with a state that is not"),
-    (reader(lambda self, x: self.fc(self.rnn(x)[0].mean(0))), "rnn, added up over time, drives fc"),
+    (reader(lambda self, x: self.fc(self.rnn(x)[0].sum(0))), "rnn, added up over time, drives fc"),
+    (reader(lambda self, x: self.fc(self.rnn(x)[0].amax(0))), "rnn, added up over time, drives fc"),
+    (reader(lambda self, x: self.fc(torch.relu(self.rnn(x)[0].mean(0)))), "rnn, added up over time, drives relu"),
     (reader(lambda self, x: self.rnn(x.flip(0))[0]), "'flip' between the input and rnn"),
     (reader(lambda self, x: self.fc(self.rnn(x)[0][2])), "'choice of steps' between fc and the output"),
     (reader(lambda self, x: self.rnn(self.rnn(x)[0][..., :INPUTS])[0]), "'__getitem__' between rnn and rnn"),
     (reader(lambda self, x: torch.cat([self.rnn(x)[0], self.rnn(x)[0]], 2), "GRU"), "rnn is called twice"),
     (reader(lambda self, x: self.rnn(x[0])[0], "RNN"), "rnn gets the input of shape [4, 5] (allowed: all steps"),
-    (reader(lambda self, x: torch.log_softmax(self.fc(self.rnn(x)[0][-1]), 1)), "leave it out: the class with"),
+    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0]), 2).sum(0)), "leave it out: the class with"),
+    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0][-1]), 0)), "leave it out: the class with"),
     (reader(lambda self, x: self.rnn(nn.utils.rnn.pack_padded_sequence(x, [TIME] * BATCH))[1][0][-1]),
      "between the input and rnn has no counterpart"),
     (reader(lambda self, x: self.rnn(self.rnn(x)[1][0].expand(TIME, -1, -1)[..., :INPUTS])[0]), "between rnn and rnn"),
@@ -338,6 +351,7 @@ PLAIN = {
             IMAGES),
     "depthwise": (nn.Sequential(nn.Conv2d(1, 6, 3, stride=2), nn.Conv2d(6, 6, 3, groups=6, bias=False), nn.ReLU(),
                                 nn.AdaptiveAvgPool2d((3, 1)), nn.Flatten(), nn.Linear(18, 3)), IMAGES),
+    "softmax": (nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 3), nn.LogSoftmax(dim=1)), FLAT),
     "flat images": (nn.Sequential(nn.Flatten(), nn.Linear(144, 9), nn.ReLU(), nn.Linear(9, 3)), IMAGES),
 }
 
@@ -345,7 +359,8 @@ PLAIN = {
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_networks(name: str) -> None:
     module, sample = PLAIN[name]
-    network = check(with_statistics(seeded(module, 9)), sample, None)
+    network = check(with_statistics(seeded(module, 9)), sample, None,
+                    (lambda x: log_softmax(x, 1)) if name == "softmax" else None)
     assert network.input_shape == tuple(sample.shape[1:])
     assert network.readout == "last"
     assert network.provenance["input"] == "without time: one step, [1, batch, ...]"
@@ -416,7 +431,8 @@ def test_a_plain_network_over_time_is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize(("module", "sample", "said"), [
-    (nn.Sequential(nn.Linear(10, 3), nn.Softmax(1)), FLAT, "the operation 'Softmax (1)' between 0 and the output"),
+    (nn.Sequential(nn.Linear(10, 3), nn.Softmax(0)), FLAT, "the operation 'Softmax (1)' between 0 and the output"),
+    (nn.Sequential(nn.Linear(10, 3), nn.Softmax(1), nn.Linear(3, 3)), FLAT, "'Softmax (1)' between 0 and 2"),
     (nn.Sequential(nn.Linear(10, 3), nn.GELU(), nn.Linear(3, 3)), FLAT, "'GELU (1)' between 0 and 2"),
     (nn.Sequential(nn.Linear(10, 3), nn.LayerNorm(3), nn.Linear(3, 3)), FLAT, "'LayerNorm (1)' between 0 and 2"),
     (nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18, 2)), IMAGES,

@@ -455,4 +455,6 @@ def test_an_output_that_is_not_one_place_must_be_named() -> None:
     assert "output is 'lif3' (allowed: lif1, lif2)" in refused(base(forward=two), output="lif3")
     assert "nothing that comes from its input" in refused(base(give=lambda self, spikes, membranes: torch.ones(3)))
     softmax = base(give=lambda self, spikes, membranes: functional.log_softmax(spikes.sum(0), -1))
-    assert "the operation 'log_softmax' between lif2 and the output" in refused(softmax)
+    assert take(softmax).readout == "sum"
+    steps = base(give=lambda self, spikes, membranes: functional.log_softmax(spikes, -1))
+    assert "the operation 'log_softmax' between lif2 and the output" in refused(steps)
