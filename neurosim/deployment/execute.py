@@ -69,8 +69,8 @@ def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) 
 def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     prediction = np.concatenate([part.prediction for part in parts])
     fired = {name: sum(part.spikes[name] for part in parts) for name in spiking_layers(plan)}
-    drives = {array.name: together(part.drives[array.layer if array.parameter == "weight" else array.name]
-                                   for part in parts) for array in plan.mapped.weights}
+    drives = {array.name: together(part.drives[f"{array.layer}/recurrent" if array.parameter.startswith("recurrent")
+                                               else array.layer] for part in parts) for array in plan.mapped.weights}
     energy = plan.mapped.profile.energy
     priced = die is not None and energy is not None and energy.cell is not None
     events = plan.ledger.count(Activity(plan.labels.size, plan.steps, fired, drives),

@@ -19,7 +19,7 @@ digital    partial sums added and outputs scaled
 bits       bits in (1 a spike, else `INPUT_BITS`) and out (`OUTPUT_BITS`) of tiles
 ========== ============================================================================================================
 
-Neurons take their places in the order of the network: the cores fill up one after the other.
+Neurons lie where the configuration puts them; without one, they fill up the cores in the order of the network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurosim.mapping import DeviceArray, MappedNetwork
+from neurosim.mapping import DeviceArray, MappedNetwork, WordArray
 from neurosim.mapping.wiring import over_positions
 from neurosim.network import Conv2d, Population
 from neurosim.network.activity import Drive
@@ -87,6 +87,8 @@ class Ledger:
         for name, neurons in self.populations.items():
             self._homes[name] = np.arange(first, first + neurons) // size
             first += neurons
+        if mapped.configuration is not None:
+            self._homes = {name: place[:, 0] for name, place in mapped.configuration.places.items()}
         self._arrays = {array.name: self._array(array) for array in mapped.weights}
 
     @property
@@ -97,7 +99,7 @@ class Ledger:
     def _array(self, array: object) -> _Array:
         network = self.mapped.network
         node = next(node for node in network.nodes if node.name == array.layer)
-        layer, recurrent = node.layer, array.parameter == "recurrent"
+        layer, recurrent = node.layer, array.parameter.startswith("recurrent")
         source = self._behind(node.name if recurrent else node.inputs[0])
         synapses, rows = self.mapped.wiring[array.name]
         users = (user.name for user in network.nodes if node.name in user.inputs and user.name in self.populations)
@@ -108,7 +110,7 @@ class Ledger:
             others = cores if source is None else np.zeros_like(cores)
             positions = math.prod(layer.output_shape(network.shapes[node.inputs[0]])[1:])
         else:
-            weight, positions = np.asarray(array.nominal), 1
+            weight, positions = self._sent_for(array), 1
             reached = np.stack([(weight[homes == core] != 0).any(axis=0) for core in np.unique(homes)])
             cores = reached.sum(axis=0)
             own = np.zeros_like(cores)
@@ -125,6 +127,15 @@ class Ledger:
                       positions * outputs * (tiles_in * slices - 1) + positions * outputs,
                       positions * math.prod(array.nominal.shape[1:]) * tiles_out * (1 if spiking else INPUT_BITS)
                       + conversions * OUTPUT_BITS)
+
+    def _sent_for(self, array: object) -> np.ndarray:
+        """The weights for whose sake events are sent. An event meets all kinds of synapse of a core at once: on a chip
+        of circuits it is counted with the first of a layer's arrays."""
+        if not isinstance(array, WordArray):
+            return np.asarray(array.nominal)
+        way = array.parameter.split("_")[0]
+        same = [a for a in self.mapped.weights if a.layer == array.layer and a.parameter.startswith(way)]
+        return sum(a.nominal for a in same) if array is same[0] else np.zeros_like(array.nominal)
 
     def _behind(self, name: str) -> str | None:
         """The population whose signal a node passes on; None for the network's input and for cells without spikes."""

@@ -55,6 +55,12 @@ class WordArray:
     def devices(self) -> int:
         return self.entries.size
 
+    @property
+    def fan_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Words that listen to each input, and rows of tiles driven, which there are none of; int64 `[inputs]`."""
+        inputs = self.nominal.shape[1]
+        return np.bincount(self.columns, minlength=inputs), np.zeros(inputs, np.int64)
+
 
 @dataclass(frozen=True)
 class _Synapses:

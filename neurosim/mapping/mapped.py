@@ -64,7 +64,9 @@ class MappedNetwork:
         found = {}
         for node in self.network.nodes:
             for array in self.weights:
-                if array.layer == node.name:
+                if array.layer == node.name and isinstance(array, WordArray):
+                    found[array.name] = array.fan_out
+                elif array.layer == node.name:
                     # a weight that the chip's levels make 0 takes no synapse; on tiles, a pair of devices all the same
                     weight = array.nominal if isinstance(array, SpreadArray) else getattr(node.layer, array.parameter)
                     found[array.name] = fan_out(node.layer, weight, shapes[node.inputs[0]],
