@@ -32,6 +32,7 @@ from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
 from neurosim.training.objective import logits_of, output_of
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
+from neurosim.training.spreads import devices_of, spreads_of
 
 #: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion
 ON_CHIP: dict[str, dict[str, float]] = {
@@ -151,6 +152,7 @@ class OnChip(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         Dies(self.mapped(), seed, programming, time)  # refuses what is out of range, now
         self._refuse_what_is_not_linked()
+        self._spreads = None if profile.crossbar is None else spreads_of(profile, programming, time)
         if mode == "attack" and not self.place().reach:
             raise NeurosimError("no device spreads, so there is nothing to attack", where=f"profile {profile.name}",
                                 hint="take mode='nominal', or give the profile a mismatch")
@@ -217,10 +219,10 @@ class OnChip(nn.Module):
             link = self._links[array.name]
             wanted, own = link.read(tensors).to(number), made.get(array.layer, {}).get(array.parameter)
             if isinstance(array, DeviceArray):
-                devices = None if die is None else _devices(array, lot.conductances(die, array.name))
+                devices = None if die is None else devices_of(array, lot.conductances(die, array.name))
                 masked = None if link.mask is None else link.read({**tensors, link.tensor: torch.ones_like(
                     tensors[link.tensor])}) == 0
-                part = placed_on_crossbar(array, self.profile.crossbar, wanted, masked, devices)
+                part = placed_on_crossbar(array, self.profile.crossbar, self._spreads, wanted, masked, devices)
                 parts[array.name] = corrected(part, aimed_at(array) if own is None else own)
             else:
                 parts[array.name] = placed_direct(array, wanted, own)
@@ -318,10 +320,3 @@ class OnChip(nn.Module):
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""
         return f"profile={self.profile.name}, mode={self.mode}{lot}, seed={self.seed}"
-
-
-def _devices(array: DeviceArray, planes: np.ndarray) -> np.ndarray:
-    """Values of planes in the order of an array's targets: each reference once for a tile."""
-    count = len(array.own)
-    shared = planes[count:, ::array.tiling.tile_outputs] if array.reference.size else planes[count:]
-    return np.concatenate([planes[:count].reshape(-1), shared.reshape(-1)])

@@ -21,11 +21,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from neurosim.devices import evaluate
 from neurosim.devices.spread import log_width
 from neurosim.mapping import DeviceArray, SpreadArray
 from neurosim.profile import Crossbar, Quantity
 from neurosim.training.deviations import Move, Within
+
+#: standard deviation of the conductances of devices from their targets, both in siemens
+Spreads = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +115,14 @@ def _as_it_is(devices: torch.Tensor) -> torch.Tensor:
     return devices
 
 
-def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, wanted: torch.Tensor, masked: torch.Tensor | None,
-                       made: np.ndarray | None) -> Part:
+def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, spreads: Spreads, wanted: torch.Tensor,
+                       masked: torch.Tensor | None, made: np.ndarray | None) -> Part:
     """A weight on the cells of a crossbar.
 
     Parameters
     ----------
+    spreads:
+        Standard deviation of a device that is meant to be at a conductance.
     wanted:
         `[out, ...in]`, what the network has.
     masked:
@@ -147,7 +151,7 @@ def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, wanted: torch.Ten
             total = total + largest * scale * ratio * shared
         return total if offset is None else total + offset
 
-    return Part(devices, _reach(array, crossbar, targets, per_device * growth, masked), value)
+    return Part(devices, _reach(array, crossbar, spreads, per_device * growth, masked), value)
 
 
 def aimed_at(array: DeviceArray) -> np.ndarray:
@@ -196,22 +200,21 @@ def _ratio(array: DeviceArray, crossbar: Crossbar, weight: torch.Tensor) -> torc
     return ratio.reshape(len(weight), *(1,) * (weight.ndim - 1)) if ratio.shape[1] == 1 else ratio.reshape(weight.shape)
 
 
-def _reach(array: DeviceArray, crossbar: Crossbar, targets: np.ndarray, scale: torch.Tensor,
+def _reach(array: DeviceArray, crossbar: Crossbar, spreads: Spreads, scale: torch.Tensor,
            masked: torch.Tensor | None) -> Move | None:
-    """One standard deviation of mismatch and write noise together; no conductance falls below 0.
+    """One standard deviation of all that makes conductances differ; no conductance falls below 0.
 
-    In logarithmic coordinates only where mismatch stands alone, since write noise adds to a conductance.
+    In logarithmic coordinates only where a lognormal mismatch stands alone, since write noise adds to a conductance.
     """
-    factor, programming = factor_of(array.spread), crossbar.programming
-    if programming is None and (masked is None or factor is None):
+    factor = factor_of(array.spread)
+    if crossbar.programming is None and masked is None and (factor is None or factor.log):
         return factor
-    sigma = np.zeros_like(targets) if programming is None else np.maximum(evaluate(programming.sigma, targets), 0)
-    if factor is not None:
-        sigma = np.hypot(sigma, array.spread.spread / array.spread.value * targets)
-    spread = _like(scale, sigma) * scale
+    spread = _like(scale, spreads(array.targets)) * scale
     if masked is not None:
         free = (~masked).expand(array.own.shape).reshape(-1)
         spread = spread * torch.cat([free, free.new_ones(array.reference.size)])
+    if not bool(spread.any()):
+        return None
     plain = Within(spread)
     return lambda value, u: plain(value, u).clamp(min=0)
 

