@@ -8,6 +8,8 @@ off at 0 that of the law before. Cells that are stuck are no spread and stay out
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from neurosim.dies import Dies
@@ -20,6 +22,7 @@ _UPPER = 0.8413447
 _LEVELS, _COPIES, _DIES, _SEED = 129, 256, 64, 0  # 16384 devices of each weight: within 1.2 % (one standard error)
 
 
+@lru_cache(maxsize=16)
 def spreads_of(profile: Profile, programming: int = 0, time: float | None = None) -> Spreads:
     """One standard deviation of a conductance from its target, interpolated between 129 weights.
 
