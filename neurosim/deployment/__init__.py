@@ -4,7 +4,8 @@
 """
 
 from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.ranges import find_ranges
 from neurosim.deployment.run import Run, load_run
 from neurosim.deployment.summary import Statistic, summarise
 
-__all__ = ["Run", "Statistic", "deploy", "load_run", "summarise"]
+__all__ = ["Run", "Statistic", "deploy", "find_ranges", "load_run", "summarise"]

@@ -23,12 +23,15 @@ class Counts:
     """What some dies did; every array has the dies first.
 
     correct `[die]` and spikes `[die, layer]`, int64; events `[die, place, event]`, float64, see `energy.ledger`;
+    conversions (of currents) and saturated (those out of the converter's range) `[die, array]`, int64;
     prediction `[die, sample]` int32, or `[die, 0]` where it is not kept.
     """
 
     correct: np.ndarray
     spikes: np.ndarray
     events: np.ndarray
+    conversions: np.ndarray
+    saturated: np.ndarray
     prediction: np.ndarray
 
 
@@ -56,7 +59,8 @@ def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
 
 
 def _compile(plan: Plan, die: int) -> list[Step]:
-    return compile_steps(plan.mapped.network, plan.dies.parameters(die), np.dtype(plan.precision))
+    parameters, reads = plan.dies.as_run(die, np.dtype(plan.precision))
+    return compile_steps(plan.mapped.network, parameters, np.dtype(plan.precision), reads=reads)
 
 
 def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) -> list[Forward]:
@@ -75,7 +79,10 @@ def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     priced = die is not None and energy is not None and energy.cell is not None
     events = plan.ledger.count(Activity(plan.labels.size, plan.steps, fired, drives),
                                (lambda name: plan.dies.conductances(die, name)) if priced else None)
+    converted = np.array([sum((part.saturation[array.name].currents for part in parts if array.name in part.saturation),
+                              start=np.zeros(2, np.int64)) for array in plan.mapped.weights], np.int64).reshape(-1, 2)
     return Counts(
         np.array([np.count_nonzero(prediction == plan.labels)]),
         np.array([[count.sum() for count in fired.values()]], np.int64).reshape(1, -1), events[None],
+        *converted.T[:, None],
         prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32))

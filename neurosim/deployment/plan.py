@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from neurosim import __version__
+from neurosim.deployment.ranges import find_ranges
 from neurosim.dies import Dies
 from neurosim.energy import Ledger
 from neurosim.errors import NeurosimError
@@ -58,8 +59,8 @@ def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] |
     """Check everything that a run is given; raises `NeurosimError` on the first thing that cannot be."""
     if precision not in PRECISIONS:
         raise NeurosimError(f"precision is {precision!r}", where="deploy", allowed=" or ".join(PRECISIONS))
-    lot = Dies(mapped, seed, programming, time)
     blocks = compile_inputs(mapped.network, inputs, np.dtype(precision))
+    lot = Dies(mapped, seed, programming, time, find_ranges(mapped, inputs))
     inputs = np.asarray(inputs)
     classes = int(np.prod(mapped.network.output_shape))
     digest = hashlib.sha256(repr((inputs.shape, inputs.dtype.str)).encode())

@@ -27,7 +27,9 @@ class Run:
 
     dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `events [die, place, event]`,
     what was counted where, over all samples (see `neurosim.energy.ledger`); where the profile prices it, `price [event,
-    bound]` in joules and `static [bound]` in watts; where kept `prediction [die, sample]`. Attributes say what was run.
+    bound]` in joules and `static [bound]` in watts; `conversions` and `saturated [die, array]`, currents that were
+    converted, and those out of the converter's range; where kept `prediction [die, sample]`. Attributes say what was
+    run.
     """
 
     dataset: xr.Dataset
@@ -131,6 +133,8 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, ob
         "accuracy": (("die",), counts.correct / plan.labels.size, {"long_name": "share of samples right"}),
         "spikes": (("die", "layer"), counts.spikes, {"long_name": "spikes over all samples and steps"}),
         "events": (("die", "place", "event"), counts.events, {"long_name": "events over all samples and steps"}),
+        "conversions": (("die", "array"), counts.conversions, {"long_name": "currents converted"}),
+        "saturated": (("die", "array"), counts.saturated, {"long_name": "conversions out of the converter's range"}),
     }
     if plan.keep_predictions:
         variables["prediction"] = (("die", "sample"), counts.prediction, {"long_name": "class given"})
@@ -139,6 +143,7 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, ob
         variables["price"] = (("event", "bound"), priced.per_event, {"units": "J"})
         variables["static"] = (("bound",), priced.static, {"units": "W"})
     coordinates = {"die": np.array(plan.numbers, np.int64), "layer": np.array(list(layers), object),
+                   "array": np.array([array.name for array in plan.mapped.weights], object),
                    "place": np.array(plan.ledger.places, object), "event": np.array(EVENTS, object),
                    "bound": np.array(BOUNDS, object),
                    "neurons": (("layer",), np.array(list(layers.values()), np.int64))}

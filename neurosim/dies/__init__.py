@@ -4,5 +4,6 @@ Nothing is stored: a die's numbers are a function of (seed, die, array, effect, 
 """
 
 from neurosim.dies.dies import Dies
+from neurosim.dies.reads import Ranges, Readout, by_tile
 
-__all__ = ["Dies"]
+__all__ = ["Dies", "Ranges", "Readout", "by_tile"]

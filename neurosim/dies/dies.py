@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from neurosim.devices import decay_with_factor, spread_factor
 from neurosim.dies.circuit import CircuitDie
 from neurosim.dies.memristors import Devices, Programmed, Targets, refuse_time
+from neurosim.dies.reads import Ranges, Readout
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
+from neurosim.network.reads import Read
 from neurosim.streams import DieKey, Effect, ProgramKey, ReadKey, normal
 
 
@@ -29,6 +32,8 @@ class Dies:
         Which programming of the dies: another number draws other write noise and drift, on the same devices.
     time:
         Seconds after programming at which the conductances are read; None is as programmed, before they age.
+    ranges:
+        What the converters of each array are set to, by `layer/parameter`; see `neurosim.deployment.find_ranges`.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
@@ -41,19 +46,60 @@ class Dies:
     seed: int
     programming: int = 0
     time: float | None = None
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ProgramKey(self.seed, 0, 0, Effect.PROGRAMMING, self.programming)  # refuses what is out of range, now
         refuse_time(self.mapped.profile.crossbar, self.time, f"profile {self.mapped.profile.name}")
+        self._readout.refuse(self.mapped)
 
     def parameters(self, die: int) -> dict[str, dict[str, np.ndarray]]:
-        """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from it."""
+        """One die as the network sees it: `{layer: {parameter: float32 array}}` of all that differs from it.
+
+        Weights on a crossbar are those that its amplifiers see, before any noise or converter.
+        """
+        return self._parameters(die, crossbars=True)
+
+    def reads(self, die: int, dtype: np.dtype = np.float32) -> dict[str, Read]:
+        """How the crossbar tiles of one die are read, by `layer/parameter`; empty where fixed weights say it all."""
+        if self._readout.plain:
+            return {}
+        found = {}
+        for array in self.mapped.arrays:
+            if isinstance(array, DeviceArray):
+                devices = self._devices(die, array)
+                noisy = self._programmed.crossbar.read_noise is not None
+                noise = array.planes(self._programmed.read_sd(devices)) if noisy else None
+                found[array.name] = self._readout.read(die, array, array.planes(devices.conductance), noise,
+                                                       np.dtype(dtype))
+        return found
+
+    def as_run(self, die: int,
+               dtype: np.dtype = np.float32) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Read]]:
+        """What `network.forward` takes of one die: parameters, and how weights on crossbars are read.
+
+        >>> import numpy as np, neurosim as ns
+        >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
+        >>> parameters, reads = ns.Dies(ns.map_network(net, ns.load_profile("mismatch")), seed=7).as_run(417)
+        >>> list(parameters), list(reads)
+        (['linear'], [])
+        """
+        return self._parameters(die, crossbars=self._readout.plain), self.reads(die, dtype)
+
+    @cached_property
+    def _readout(self) -> Readout:
+        return Readout(self.mapped.profile, self.seed, self.programming, self.ranges)
+
+    def _parameters(self, die: int, crossbars: bool) -> dict[str, dict[str, np.ndarray]]:
         if self.mapped.configuration is not None:
             return CircuitDie(self.mapped, self.seed, die).parameters()
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):
-                value = array.weight(array.planes(self._devices(die, array).conductance))
+                if not crossbars:
+                    continue
+                planes = array.planes(self._devices(die, array).conductance)
+                value = array.weight(self._readout.effective(die, array, planes))
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
                 value = decay_with_factor(array.nominal, factor) if array.role.startswith("tau") else (

@@ -14,7 +14,7 @@ import numpy as np
 from neurosim.engine.compiling import kernel
 
 _LINE = 64  # bytes; also the widest vector register
-_LANES = 8
+LANES = 8
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -27,7 +27,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def padded(values: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """`values`, broadcast to `shape`, in one line, and zeros behind them."""
     size = math.prod(shape)
-    out = aligned((size + -size % _LANES,), dtype)
+    out = aligned((size + -size % LANES,), dtype)
     out[:size].reshape(shape)[...] = values
     out[size:] = 0
     return out
@@ -36,18 +36,18 @@ def padded(values: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.nd
 @kernel
 def _transpose(matrix, out):
     rows = matrix.shape[0]
-    for first in range(0, out.shape[1], _LANES):
+    for first in range(0, out.shape[1], LANES):
         for j in range(out.shape[0]):
-            if first + _LANES <= rows:
-                for i in range(_LANES):
+            if first + LANES <= rows:
+                for i in range(LANES):
                     out[j, first + i] = matrix[first + i, j]
             else:
-                for i in range(_LANES):
+                for i in range(LANES):
                     out[j, first + i] = matrix[first + i, j] if first + i < rows else 0
 
 
 def padded_rows(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A weight `[to, from]` as rows `[from, to]`, one for each source of spikes, with zeros behind each."""
-    out = aligned((weight.shape[1], weight.shape[0] + -weight.shape[0] % _LANES), dtype)
+    out = aligned((weight.shape[1], weight.shape[0] + -weight.shape[0] % LANES), dtype)
     _transpose(np.ascontiguousarray(weight), out)
     return out

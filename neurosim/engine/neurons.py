@@ -14,10 +14,13 @@ without a branch for each neuron.
 from __future__ import annotations
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from neurosim.engine.arrays import aligned
 from neurosim.engine.compiling import kernel, part, widest_vectors
 from neurosim.engine.events import add_rows
+from neurosim.engine.reads import Recurrence, read_events
 
 SUBTRACT, ZERO, HOLD, NONE = range(4)
 RESET_CODES = {"subtract": SUBTRACT, "zero": ZERO, "hold": HOLD, "none": NONE}
@@ -37,11 +40,29 @@ def _input(current, bias, drive, rows, pointers, indices, batch, time, step):
         add_rows(current, bias, rows, pointers, indices, step)
 
 
-@part
-def _recurrent(current, rows, pointers, indices, time, step):
-    """Weighted spikes of this population's own previous step."""
-    if rows.size and time > 0:
-        add_rows(current, current, rows, pointers, indices, step - 1)
+def _recurrent(current, recurrent, pointers, indices, time, step):
+    """Weighted spikes of this population's own previous step: exact rows, or a crossbar that is read.
+
+    Which of the two is settled when a kernel is compiled, by the type of `recurrent`.
+    """
+    raise NotImplementedError("for compiled kernels only")
+
+
+@overload(_recurrent, inline="always")
+def _choose(current, recurrent, pointers, indices, time, step):
+    if isinstance(recurrent, types.Array):
+        def exact(current, recurrent, pointers, indices, time, step):
+            if recurrent.size and time > 0:
+                add_rows(current, current, recurrent, pointers, indices, step - 1)
+
+        return exact
+
+    def read(current, recurrent, pointers, indices, time, step):
+        if time > 0:
+            read_events(current, recurrent.tiles, recurrent.noise, recurrent.scratch, pointers, indices, step - 1,
+                        recurrent.outside)
+
+    return read
 
 
 @part
@@ -202,9 +223,10 @@ def _spikes(state: tuple[np.ndarray, ...]) -> Spikes:
 
 
 def lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
-        beta: np.ndarray, threshold: np.ndarray, gain: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray,
-        reset: int, delay: bool, batches: int, times: int) -> Spikes:
-    """Leaky integrate and fire (`LIF`). `recurrent_rows [from, to]` or of size 0; `reset` one of `RESET_CODES`."""
+        beta: np.ndarray, threshold: np.ndarray, gain: np.ndarray, v_reset: np.ndarray,
+        recurrent_rows: np.ndarray | Recurrence, reset: int, delay: bool, batches: int, times: int) -> Spikes:
+    """Leaky integrate and fire (`LIF`). `recurrent_rows [from, to]`, or of size 0, or read from a crossbar;
+    `reset` one of `RESET_CODES`."""
     none, state = beta[:0], _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, none, beta, threshold, none, gain, np.zeros_like(beta),
                         v_reset, recurrent_rows, reset, delay, batches, times, *state)
@@ -213,8 +235,8 @@ def lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.n
 
 def cuba_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
              alpha: np.ndarray, beta: np.ndarray, threshold: np.ndarray, gain_syn: np.ndarray, gain: np.ndarray,
-             leak: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray, reset: int, delay: bool, batches: int,
-             times: int) -> Spikes:
+             leak: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray | Recurrence, reset: int, delay: bool,
+             batches: int, times: int) -> Spikes:
     """Current-based LIF (`CubaLIF`): the synaptic current decays with `alpha`, the membrane with `beta`."""
     state = _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
@@ -224,7 +246,8 @@ def cuba_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive:
 
 def adaptive_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
                  beta: np.ndarray, beta_adaptation: np.ndarray, threshold: np.ndarray, adaptation: np.ndarray,
-                 gain: np.ndarray, recurrent_rows: np.ndarray, refractory: int, batches: int, times: int) -> Spikes:
+                 gain: np.ndarray, recurrent_rows: np.ndarray | Recurrence, refractory: int, batches: int,
+                 times: int) -> Spikes:
     """LIF with adaptive threshold and refractory period (`AdaptiveLIF`)."""
     state = _state(beta, 6, batches * times)
     _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,

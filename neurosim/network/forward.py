@@ -37,40 +37,12 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
+from neurosim.network.reads import Read, Saturation, read_conv, read_linear, read_product
 from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
+from neurosim.network.signals import Block, Events, Signal
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 _BLOCK_VALUES = 1 << 22  # of the widest signal of a block: 16 MiB in float32
-
-
-@dataclass(frozen=True)
-class Events:
-    """Spikes of a block: pointers `[batch * time + 1]` into indices."""
-
-    pointers: np.ndarray
-    indices: np.ndarray
-
-    def dense(self, width: int, dtype: np.dtype) -> np.ndarray:
-        out = np.empty((self.pointers.size - 1, width), dtype)
-        engine.scatter(self.pointers, self.indices, out)
-        return out
-
-
-Signal = Events | np.ndarray  # a dense signal is [batch * time, *shape]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some samples of the input, in the order of the kernels: batch first.
-
-    drive: what it drives the first layer with.
-    """
-
-    samples: slice
-    batch: int
-    time: int
-    signal: Signal
-    drive: Drive
 
 
 @dataclass
@@ -83,6 +55,7 @@ class Forward:
     drives: what every layer with weights was driven with; for recurrent weights, of populations and cells, under
     `name/recurrent`.
     kept: `[time, batch, *shape]` of the layers asked for.
+    saturation: for every array that is read through converters, by `layer/parameter`: how often they were out of range.
     """
 
     scores: np.ndarray
@@ -90,6 +63,7 @@ class Forward:
     spikes: dict[str, np.ndarray]
     drives: dict[str, Drive]
     kept: dict[str, np.ndarray] = field(default_factory=dict)
+    saturation: dict[str, Saturation] = field(default_factory=dict)
 
     @property
     def prediction(self) -> np.ndarray:
@@ -125,16 +99,20 @@ def compile_inputs(network: Network, inputs: np.ndarray, dtype: np.dtype = np.fl
 @dataclass(frozen=True)
 class Step:
     """One node with its parameters as the kernels take them: own copies, weights `[in, out]`, zeros behind the last
-    neuron up to whole vectors."""
+    neuron up to whole vectors. reads: the weights that are read from crossbar tiles instead, by parameter."""
 
     node: Node
     arrays: dict[str, np.ndarray]
     fused: Step | None = None
+    reads: dict[str, Read] = field(default_factory=dict)
 
 
 def compile_steps(network: Network, parameters: Parameters | None = None, dtype: np.dtype = np.float32,
-                  keep: Iterable[str] = ()) -> list[Step]:
-    """The network as kernel calls with one die's parameters; what they do not name is the network's own."""
+                  keep: Iterable[str] = (), reads: Mapping[str, Read] | None = None) -> list[Step]:
+    """The network as kernel calls with one die's parameters; what they do not name is the network's own.
+
+    reads: by `layer/parameter`, weights that are read from crossbar tiles.
+    """
     users: dict[str, list[Node]] = {}
     for node in network.nodes:
         for name in node.inputs:
@@ -142,6 +120,8 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
     steps: dict[str, Step] = {}
     for node in network.nodes:
         own = {**node.layer.arrays(), **(parameters or {}).get(node.name, {})}
+        read = {name: (reads or {})[f"{node.name}/{name}"] for name in ("weight", "recurrent")
+                if f"{node.name}/{name}" in (reads or {})}
         if isinstance(node.layer, DPINeuron):
             raise NeurosimError("its kernels are not there yet", where=f"layer {node.name}")
         if isinstance(node.layer, Population):
@@ -162,12 +142,13 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
             arrays = {}
         source = steps.get(node.inputs[0])
         alone = source is not None and users[source.node.name] == [node] and source.node.name not in keep
-        fuse = alone and isinstance(node.layer, Population) and isinstance(source.node.layer, Linear)
+        fuse = (alone and isinstance(node.layer, Population) and isinstance(source.node.layer, Linear)
+                and not source.reads)
         if fuse and _gives_spikes(network, source.node.inputs[0]):
             del steps[source.node.name]
-            steps[node.name] = Step(node, arrays, source)
+            steps[node.name] = Step(node, arrays, source, read)
         else:
-            steps[node.name] = Step(node, arrays)
+            steps[node.name] = Step(node, arrays, None, read)
     return list(steps.values())
 
 
@@ -194,7 +175,7 @@ def _population_arrays(node: Node, own: Mapping[str, np.ndarray], shape: tuple[i
 
 
 def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = None, *,
-        dtype: np.dtype = np.float32, keep: Iterable[str] = ()) -> Forward:
+        dtype: np.dtype = np.float32, keep: Iterable[str] = (), reads: Mapping[str, Read] | None = None) -> Forward:
     """Run a network on inputs `[time, batch, *input_shape]`.
 
     Parameters
@@ -205,6 +186,8 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
         float32, or float64 to follow a float64 reference.
     keep:
         Names of layers whose signal `[time, batch, *shape]` is wanted in `Forward.kept`.
+    reads:
+        By `layer/parameter`: weights that are read from crossbar tiles, as `Dies.reads` gives them.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
@@ -214,14 +197,15 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
     keep = tuple(keep)
     for name in keep:
         network[name]
-    steps = compile_steps(network, parameters, dtype, keep)
+    steps = compile_steps(network, parameters, dtype, keep, reads)
     blocks = compile_inputs(network, inputs, dtype)
     parts = [run_block(network, steps, block, dtype, keep, output=True) for block in blocks]
     return Forward(
         np.concatenate([p.scores for p in parts]), np.concatenate([p.output for p in parts], axis=1),
         {k: sum(p.spikes[k] for p in parts) for k in parts[0].spikes},
         {k: together(p.drives[k] for p in parts) for k in parts[0].drives},
-        {k: np.concatenate([p.kept[k] for p in parts], axis=1) for k in keep})
+        {k: np.concatenate([p.kept[k] for p in parts], axis=1) for k in keep},
+        {k: sum((p.saturation[k] for p in parts), start=Saturation()) for k in parts[0].saturation})
 
 
 def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype = np.float32,
@@ -231,6 +215,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     spikes: dict[str, np.ndarray] = {}
     drives: dict[str, Drive] = {}
     counts = {"input": block.drive.active}
+    saturation = {f"{step.node.name}/{name}": Saturation() for step in steps for name in step.reads}
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
@@ -238,25 +223,25 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         if weighted:
             drives[first.name] = _drive(incoming[0], counts.get(first.inputs[0]), block)
         if isinstance(step.node.layer, Population):
-            signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts)
+            signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts, saturation)
             if isinstance(step.node.layer, SPIKING):
                 spikes[step.node.name] = counts[step.node.name]
                 if step.arrays["recurrent"].size:
                     drives[f"{step.node.name}/recurrent"] = _drive(signals[step.node.name], counts[step.node.name],
                                                                    block)
         elif isinstance(step.node.layer, Recurrent):
-            states = _run_cell(step, incoming[0], block, dtype)
+            states = _run_cell(step, incoming[0], block, dtype, saturation)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
             drives[f"{step.node.name}/recurrent"] = value_drive(states[:, :-1].reshape(
                 block.batch * (block.time - 1), states.shape[2]))
         else:
-            signals[step.node.name] = _run_layer(network, step, incoming, dtype)
+            signals[step.node.name] = _run_layer(network, step, incoming, block, dtype, saturation)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
                 counts[step.node.name] = counts[step.node.inputs[0]]
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
-                   {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep})
+                   {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation)
 
 
 def _drive(signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
@@ -292,8 +277,10 @@ def _read_out(signal: Signal, block: Block, network: Network, dtype: np.dtype) -
     return output.max(axis=1) if network.readout == "max" else output[:, -1]
 
 
-def _run_linear(step: Step, signal: Signal) -> np.ndarray:
+def _run_linear(step: Step, signal: Signal, block: Block, saturation: dict[str, Saturation]) -> np.ndarray:
     weight, bias = step.arrays["weight"], step.arrays["bias"]
+    if step.reads:
+        return read_linear(step.reads["weight"], signal, block, bias, saturation[f"{step.node.name}/weight"])
     if not isinstance(signal, Events):
         return engine.linear(signal, weight, bias)
     out = np.empty((signal.pointers.size - 1, weight.shape[1]), weight.dtype)
@@ -301,14 +288,18 @@ def _run_linear(step: Step, signal: Signal) -> np.ndarray:
     return out
 
 
-def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.dtype) -> Signal:
+def _run_layer(network: Network, step: Step, incoming: list[Signal], block: Block, dtype: np.dtype,
+               saturation: dict[str, Saturation]) -> Signal:
     layer, signal = step.node.layer, incoming[0]
     shape = network.shapes[step.node.inputs[0]]
     if isinstance(layer, Linear):
-        return _run_linear(step, signal)[:, : layer.weight.shape[0]]
+        return _run_linear(step, signal, block, saturation)[:, : layer.weight.shape[0]]
     if isinstance(layer, Flatten):
         return signal if isinstance(signal, Events) else signal.reshape(signal.shape[0], -1)
     x = _dense(signal, shape, dtype)
+    if isinstance(layer, Conv2d) and step.reads:
+        return read_conv(step.reads["weight"], x, block, step.arrays["bias"], layer, network.shapes[step.node.name],
+                         saturation[f"{step.node.name}/weight"])
     if isinstance(layer, Conv2d):
         return engine.conv2d(x, step.arrays["weight"], step.arrays["bias"], layer.stride, layer.padding, layer.dilation)
     if isinstance(layer, AvgPool2d):
@@ -329,12 +320,16 @@ def _run_layer(network: Network, step: Step, incoming: list[Signal], dtype: np.d
     raise NeurosimError(f"{type(layer).__name__} cannot be run", where=f"layer {step.node.name}")
 
 
-def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype) -> np.ndarray:
+def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype,
+              saturation: dict[str, Saturation]) -> np.ndarray:
     """The states of a recurrent cell, `[batch, time, units]`."""
     layer, rows, bias = step.node.layer, step.arrays["recurrent"], step.arrays["bias"]
     drive = np.ascontiguousarray(_dense(signal, (bias.size,), dtype)).reshape(block.batch, block.time, bias.size)
     out = np.empty((block.batch, block.time, rows.shape[0]), dtype)
-    product = engine.exact_product(rows, block.batch)
+    if step.reads:
+        product = read_product(step.reads["recurrent"], block, bias.size, saturation[f"{step.node.name}/recurrent"])
+    else:
+        product = engine.exact_product(rows, block.batch)
     if isinstance(layer, RNN):
         engine.rnn(drive, bias, product, layer.nonlinearity == "relu", out)
     else:
@@ -343,7 +338,7 @@ def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype) -> np.n
 
 
 def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,
-                    counts: dict[str, np.ndarray]) -> Signal:
+                    counts: dict[str, np.ndarray], saturation: dict[str, Saturation]) -> Signal:
     arrays, layer, name = step.arrays, step.node.layer, step.node.name
     size, width = math.prod(network.shapes[name]), arrays["beta"].size
     rows = np.empty((0, 0), dtype)
@@ -353,13 +348,16 @@ def _run_population(network: Network, step: Step, signal: Signal, block: Block, 
         pointers, indices, rows = signal.pointers, signal.indices, step.fused.arrays["weight"]
         bias = bias + step.fused.arrays["bias"]
     else:
-        source = _run_linear(step.fused, signal) if step.fused else _dense(signal, (size,), dtype)
+        source = _run_linear(step.fused, signal, block, saturation) if step.fused else _dense(signal, (size,), dtype)
         drive = _wide(source, width).reshape(block.batch, block.time, width)
     given = (pointers, indices, rows, drive, bias)
     if isinstance(layer, LeakyIntegrator):
         out = np.empty((block.batch, block.time, width), dtype)
         engine.leaky_integrator(*given, arrays["beta"], arrays["gain"], out)
         return out[..., :size].reshape(-1, *network.shapes[name])
+    if step.reads:
+        read, count = step.reads["recurrent"], saturation[f"{name}/recurrent"]
+        arrays = {**arrays, "recurrent": read.recurrence(block, count)}
     ordered = [arrays[n] for n in layer.parameters if n != "bias"]
     if isinstance(layer, AdaptiveLIF):
         found = engine.adaptive_lif(*given, *ordered, layer.refractory, block.batch, block.time)

@@ -17,6 +17,7 @@ from neurosim.profile.schema_circuit import Circuit
 from neurosim.profile.schema_crossbar import Crossbar
 from neurosim.profile.schema_effects import Count, Levels, Seconds
 from neurosim.profile.schema_energy import Area, Energy, Timing
+from neurosim.profile.schema_reads import ADC, DAC, Wires
 
 Factor = quantity("a mean factor above 0", lambda v: v > 0, spread=True)
 PositiveFactor = quantity("a mean factor above 0", lambda v: v > 0, spread=True, positive=True)
@@ -74,6 +75,9 @@ class Profile(Entry):
     energy: Energy | None = None
     timing: Timing | None = None
     area: Area | None = None
+    wires: Wires | None = None
+    dac: DAC | None = None
+    adc: ADC | None = None
 
     @field_validator("crossbar")
     @classmethod
@@ -89,6 +93,20 @@ class Profile(Entry):
     def _neurons(cls, found: Circuit | None, info: Any) -> Circuit | None:
         if found is not None and info.data.get("family", "mixed_signal") != "mixed_signal":
             raise refuse("no [circuit] section, or family = \"mixed_signal\"")
+        return found
+
+    @field_validator("wires", "dac", "adc")
+    @classmethod
+    def _of_a_crossbar(cls, found: Entry | None, info: Any) -> Entry | None:
+        if found is not None and info.data.get("crossbar") is None and "crossbar" in info.data:
+            raise refuse("a [crossbar] section with it")
+        return found
+
+    @field_validator("adc")
+    @classmethod
+    def _amperes(cls, found: ADC | None, info: Any) -> ADC | None:
+        if found is not None and (found.full_scale or found.noise.value) and info.data.get("dac", 1) is None:
+            raise refuse("a [dac] section with it: v_read makes siemens of amperes")
         return found
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ say how long a number lives (die, programming, pulse, read); a function that tak
 drawn once per die.
 """
 
-from neurosim.streams.draws import normal, uniform
+from neurosim.streams.draws import normal, normal_reads, uniform
 from neurosim.streams.keys import DieKey, Effect, ProgramKey, PulseKey, ReadKey
 
-__all__ = ["DieKey", "Effect", "ProgramKey", "PulseKey", "ReadKey", "normal", "uniform"]
+__all__ = ["DieKey", "Effect", "ProgramKey", "PulseKey", "ReadKey", "normal", "normal_reads", "uniform"]

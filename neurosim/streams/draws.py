@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from neurosim.streams.keys import DieKey
+from neurosim.streams.keys import DieKey, ReadKey
 from neurosim.streams.philox import fill_words
 
 _BLOCKS = 256  # counters a pass: 16 KiB of scratch stays in the first-level cache
@@ -81,6 +81,25 @@ def _fill_normal(c1, c2, c3, k0, k1, out):
 
 
 @njit(nogil=True, cache=True)
+def _fill_reads(die, first_sample, first_time, k0, k1, out):
+    """Rows of normals `[sample, time, columns]`, each row of the counter (die, sample, time); columns in fours."""
+    words = np.empty((4, _BLOCKS), np.uint32)
+    uniform, result = np.empty(_BLOCKS, np.float32), np.empty((4, _BLOCKS), np.float32)
+    bits = uniform.view(np.int32)
+    blocks = out.shape[2] // 4
+    for s in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            for first in range(0, blocks, _BLOCKS):
+                n = min(_BLOCKS, blocks - first)
+                fill_words(first, n, die, np.uint64(first_sample + s), np.uint64(first_time + t), k0, k1, words)
+                _box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
+                _box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
+                for i in range(n):
+                    for w in range(4):
+                        out[s, t, 4 * (first + i) + w] = result[w, i]
+
+
+@njit(nogil=True, cache=True)
 def _fill_uniform(c1, c2, c3, k0, k1, out):
     words = np.empty((4, _BLOCKS), np.uint32)
     blocks = (out.size + 3) // 4
@@ -106,6 +125,22 @@ def normal(key: DieKey, size: int) -> np.ndarray:
     out = np.empty(size, np.float32)
     _fill_normal(*_counter(key), out)
     return out
+
+
+def normal_reads(key: ReadKey, samples: int, times: int, columns: int) -> np.ndarray:
+    """Standard normal numbers of reads, float32 `[samples, times, columns]`, from the sample and time of `key` on.
+
+    Row (s, t) is ``normal(key of sample + s, time + t, columns)``: the same whatever else is read beside it.
+
+    >>> from neurosim.streams import Effect, ReadKey
+    >>> found = normal_reads(ReadKey(7, 417, 0, Effect.READ, sample=2), 3, 5, 6)
+    >>> bool((found[1, 4] == normal(ReadKey(7, 417, 0, Effect.READ, sample=3, time=4), 6)).all())
+    True
+    """
+    out = np.empty((samples, times, columns + -columns % 4), np.float32)
+    die, sample, time = key.counter
+    _fill_reads(np.uint64(die), sample, time, *(np.uint64(word) for word in key.key), out)
+    return out[:, :, :columns]
 
 
 def uniform(key: DieKey, size: int) -> np.ndarray:

@@ -27,6 +27,12 @@ class Effect(IntEnum):
     MIRROR = 9
     CORE = 10
     DIE = 11
+    OPEN_WIRE = 20
+    DRIVER = 21
+    ADC_GAIN = 22
+    ADC_OFFSET = 23
+    ADC_LEVELS = 24
+    CALIBRATION = 25
 
 
 def _checked(what: str, value: int, bits: int) -> int:

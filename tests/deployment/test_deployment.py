@@ -63,8 +63,8 @@ def test_a_die_is_the_same_alone_in_any_chunk_order_and_thread_count(profile, pr
 
 def test_a_die_is_what_the_network_does_with_its_parameters():
     run = ns.deploy(PCM, INPUTS, LABELS, dies=[3], seed=5, time=1e5, keep_predictions=True)
-    dies = ns.Dies(PCM, 5, time=1e5)
-    forward = run_once(NET, INPUTS, dies.parameters(3))
+    parameters, reads = ns.Dies(PCM, 5, time=1e5).as_run(3)
+    forward = run_once(NET, INPUTS, parameters, reads=reads)
     assert (run.dataset["prediction"].values[0] == forward.prediction).all()
     assert run.accuracy.values[0] == (forward.prediction == LABELS).mean()
     assert run.spikes.sel(layer="hidden").values[0] == forward.spikes["hidden"].sum()

@@ -1,0 +1,112 @@
+"""What converters are set to: full scales of inputs and currents, from data that run through the network itself.
+
+The ranges belong to the design: they are found once, with the nominal conductances, for all dies. `calibration` has the
+step that finds them again on each die.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from neurosim.dies import Ranges
+from neurosim.engine import patches
+from neurosim.mapping import DeviceArray, MappedNetwork
+from neurosim.network import Conv2d, Network
+from neurosim.network.forward import run
+from neurosim.network.reads import Inputs, bit_planes
+from neurosim.profile import ADC, DAC
+
+_VECTORS = 1 << 15  # input vectors of an array that are looked at, evenly from all
+
+
+def find_ranges(mapped: MappedNetwork, inputs: np.ndarray, samples: int = 64) -> dict[str, Ranges]:
+    """Ranges of the converters of every array, by `layer/parameter`.
+
+    inputs `[time, batch, *input_shape]`, of which at most `samples` are used, evenly from all.
+
+    Inputs that are zeros and ones are spikes, and are not converted. For `adc.range = "data"` the range is the largest
+    current of these inputs; for "percentile" that percentile of the magnitude of the currents.
+    """
+    profile = mapped.profile
+    if profile.adc is None and (profile.dac is None or profile.dac.bits is None):
+        return {}
+    inputs = np.asarray(inputs)
+    chosen = inputs[:, np.unique(np.linspace(0, inputs.shape[1] - 1, samples).astype(int))]
+    found = {}
+    for array, x in array_inputs(mapped, chosen):
+        separate = profile.adc is not None and profile.adc.converts == "column"
+        found[array.name] = ranges_of(array, x, nominal_rows(array, separate), profile.adc, profile.dac)
+    return found
+
+
+def array_inputs(mapped: MappedNetwork, inputs: np.ndarray) -> Iterator[tuple[DeviceArray, np.ndarray]]:
+    """Every array on the crossbar with vectors of inputs `[vectors, inputs]` that reach it in the network itself."""
+    network = mapped.network
+    arrays = [array for array in mapped.arrays if isinstance(array, DeviceArray)]
+    sources = {array.name: _source(network, array) for array in arrays}
+    kept = run(network, inputs, keep=[name for name in dict.fromkeys(sources.values()) if name != "input"]).kept
+    for array in arrays:
+        signal = inputs if sources[array.name] == "input" else kept[sources[array.name]]
+        yield array, _vectors(network, array, np.asarray(signal, np.float32))
+
+
+def ranges_of(array: DeviceArray, x: np.ndarray, rows: np.ndarray, adc: ADC | None, dac: DAC | None) -> Ranges:
+    """Ranges for inputs x `[vectors, inputs]` and conductances `rows [inputs, columns of an output, outputs]`."""
+    spikes = bool(((x == 0) | (x == 1)).all())
+    full = None if spikes or dac is None or dac.bits is None else _input_range(x, dac)
+    if adc is None or adc.range == "fixed":
+        return Ranges(full)
+    planes = [x]
+    if full is not None and dac.serial:
+        planes = [plane for plane, _ in bit_planes(Inputs(full, int(dac.bits.value), dac.signed, True), x)]
+    cut, rows = array.tiling, rows.astype(np.float32)
+    largest = np.empty((cut.tiles_in, *rows.shape[1:]))
+    for t, first in enumerate(range(0, cut.inputs, cut.tile_inputs)):
+        part = slice(first, first + cut.tile_inputs)
+        flat = rows[part].reshape(rows[part].shape[0], -1)
+        currents = np.abs(np.concatenate([plane[:, part] @ flat for plane in planes])).reshape(-1, *rows.shape[1:])
+        axis = None if adc.shared else 0
+        found = currents.max(axis) if adc.range == "data" else np.percentile(currents, adc.percentile.value, axis=axis)
+        largest[t] = found
+    if adc.shared:
+        largest[:] = largest.max()
+    # where no current flows any range is as good as another
+    return Ranges(full, np.where(largest > 0, largest, np.abs(rows).max(initial=0) or 1.0))
+
+
+def nominal_rows(array: DeviceArray, separate: bool) -> np.ndarray:
+    """Nominal conductances as converters see them, `[inputs, columns of an output, outputs]`."""
+    planes = array.planes(array.targets)
+    flat = planes.reshape(planes.shape[0], planes.shape[1], -1)
+    if not separate:
+        flat = np.einsum("k,koi->oi", array.coefficients, flat)[None]
+    return flat.transpose(2, 0, 1)
+
+
+def _source(network: Network, array: DeviceArray) -> str:
+    node = next(node for node in network.nodes if node.name == array.layer)
+    return node.name if array.parameter == "recurrent" else node.inputs[0]
+
+
+def _vectors(network: Network, array: DeviceArray, signal: np.ndarray) -> np.ndarray:
+    """A signal `[time, batch, *shape]` as vectors of inputs of an array, at most 2^15 of them."""
+    layer = network[array.layer]
+    flat = signal.reshape(-1, *signal.shape[2:])
+    if isinstance(layer, Conv2d):
+        flat = flat[_evenly(flat.shape[0], max(1, _VECTORS // (flat.shape[2] * flat.shape[3])))]
+        flat = patches(flat, layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
+        flat = flat.reshape(-1, flat.shape[-1])
+    return flat[_evenly(flat.shape[0], _VECTORS)]
+
+
+def _evenly(count: int, wanted: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
+
+
+def _input_range(x: np.ndarray, dac: DAC) -> float:
+    if dac.range == "fixed":
+        return dac.full_scale.value
+    size = np.abs(x)
+    return float(size.max() if dac.range == "data" else np.percentile(size[size > 0], dac.percentile.value)) or 1.0

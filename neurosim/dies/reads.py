@@ -1,0 +1,236 @@
+"""How a die reads its arrays: wires, read noise, drivers and converters, as `network.reads` runs them.
+
+What is drawn here lives as long as the die: gains and offsets of converters, their levels, drivers, broken wires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurosim import engine
+from neurosim.devices import spread_factor
+from neurosim.devices.converters import capacitors, code_range, pipeline_stages, ramp_levels, steps_of_range
+from neurosim.devices.wires import effective, segments
+from neurosim.dies.solver import Solver
+from neurosim.errors import NeurosimError
+from neurosim.mapping import DeviceArray, MappedNetwork
+from neurosim.network import Population
+from neurosim.network.reads import Inputs, Read
+from neurosim.profile import Profile, Wires
+from neurosim.streams import DieKey, Effect, ReadKey, normal, uniform
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the converters of an array are set to, all in the units of the network's signals.
+
+    inputs: largest input, None where inputs are exact. currents: full scale of the converters in siemens times input,
+    `[tiles, columns of all outputs]`, or None without converters.
+    """
+
+    inputs: float | None = None
+    currents: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """How all dies of a lot are read: a profile, a seed, and the ranges that were found or given for each array."""
+
+    profile: Profile
+    seed: int
+    programming: int
+    ranges: Mapping[str, Ranges]
+
+    @property
+    def wires(self) -> Wires:
+        """Those of the profile, or ideal ones."""
+        return self.profile.wires or Wires()
+
+    @property
+    def plain(self) -> bool:
+        """Whether a read is a product with fixed weights: linear wires at most."""
+        profile = self.profile
+        return (profile.adc is None and (profile.dac is None or profile.dac.bits is None) and not self.solved
+                and (profile.crossbar is None or profile.crossbar.read_noise is None))
+
+    @property
+    def solved(self) -> bool:
+        """Whether currents are no linear function of the inputs: each vector of inputs is a solution of its own."""
+        wires = self.wires
+        return wires.level == "nonlinear" or (wires.level != "none" and wires.row_off != "grounded")
+
+    def refuse(self, mapped: MappedNetwork) -> None:
+        """Raise where the profile asks for what cannot be run, or where ranges are missing."""
+        where, wires, network = f"profile {self.profile.name}", self.wires, mapped.network
+        arrays = [array for array in mapped.arrays if isinstance(array, DeviceArray)]
+        if wires.level == "nonlinear":
+            if self.profile.crossbar.iv is None or self.profile.dac is None:
+                raise NeurosimError("wires.level is \"nonlinear\"", where=where,
+                                    hint="it needs [crossbar.iv], what the devices do, and [dac], the voltage on a row")
+            if wires.row_off != "grounded":
+                raise NeurosimError(f"wires.row_off is {wires.row_off!r} with wires.level = \"nonlinear\"", where=where,
+                                    allowed="\"grounded\"")
+        looped = [array.layer for array in arrays
+                  if array.parameter == "recurrent" and isinstance(network[array.layer], Population)]
+        if self.solved and looped:
+            raise NeurosimError("currents that depend on which rows are driven (wires.level, wires.row_off) cannot be "
+                                "solved for within the time loop of spiking neurons", where=f"layer {looped[0]}",
+                                hint="set wires.row_off to \"grounded\" and wires.level to \"full\"")
+        for array in arrays:
+            if self.profile.adc is not None:
+                self.full_scale(array, self.ranges.get(array.name, Ranges()), (1, 1, 1))
+
+    def effective(self, die: int, array: DeviceArray, planes: np.ndarray) -> np.ndarray:
+        """Conductances `[plane, *weight]` as the amplifiers see them behind the wires and drivers of this die."""
+        out = planes
+        if self.wires.level in ("column", "full") and not self.solved:
+            flat = planes.reshape(planes.shape[0], planes.shape[1], -1)
+            out = np.empty_like(flat)
+            for number, tile in enumerate(array.tiling.tiles()):
+                g = tile.gather(flat).astype(np.float64)
+                row, column = self.segments(die, array, number, g.shape)
+                tile.scatter(effective(g, row, column).astype(out.dtype), out)
+            out = out.reshape(planes.shape)
+        dac = self.profile.dac
+        if dac is not None and (dac.gain.spread or dac.gain.value != 1):
+            z = normal(DieKey(self.seed, die, array.index, Effect.DRIVER), array.tiling.inputs)
+            out = out * spread_factor(dac.gain, z).reshape(1, 1, *planes.shape[2:])
+        return out
+
+    def segments(self, die: int, array: DeviceArray, number: int,
+                 shape: tuple[int, int]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Segment conductances of the word lines and bit lines of a tile, None where they are ideal."""
+        wires = self.wires
+        row = np.full(shape, wires.row_resistance.value)
+        row[:, 0] += wires.driver_resistance.value
+        column = np.full(shape, wires.column_resistance.value)
+        column[-1] += wires.sense_resistance.value
+        # tiles come one after the other in the numbers of an array, each with as many as a whole tile could need
+        size = int(self.profile.crossbar.rows.value) * int(self.profile.crossbar.columns.value)
+        for wire, share, place in ((row, wires.open_row.value, 0), (column, wires.open_column.value, 1)):
+            if share:
+                key = DieKey(self.seed, die, array.index, Effect.OPEN_WIRE)
+                u = uniform(key, (2 * number + place + 1) * size)[(2 * number + place) * size:][:wire.size]
+                wire[u.reshape(shape) < share] = np.inf
+        lines = [segments(wire, shape) if np.any(wire) else None for wire in (row, column)]
+        return (None, lines[1]) if wires.level == "column" else (lines[0], lines[1])
+
+    def read(self, die: int, array: DeviceArray, planes: np.ndarray, read_sd: np.ndarray | None,
+             dtype: np.dtype) -> Read:
+        """An array of a die as it is read; read_sd: of each device, siemens `[plane, *weight]`.
+
+        Behind wires, the noise of a device is damped as its current is: to first order by g_eff / g.
+        """
+        seen = self.effective(die, array, planes)
+        tiling, ranges = array.tiling, self.ranges.get(array.name, Ranges())
+        separate = self.profile.adc is not None and self.profile.adc.converts == "column"
+        shape = (seen.shape[0], tiling.outputs, tiling.inputs)
+        matrix, variance = seen.reshape(shape), None
+        if read_sd is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                variance = np.square(read_sd * np.where(planes > 0, seen / planes, 1)).reshape(shape)
+        scale, offset = (by_tile(values, array) for values in (array.scale, array.offset))
+        coefficients = array.coefficients[None, :, None]
+        if separate:
+            worth = coefficients * scale[:, None]
+        else:
+            worth = scale[:, None]
+            matrix = np.einsum("k,koi->oi", array.coefficients, matrix)[None]
+            if variance is not None:
+                variance = np.einsum("k,koi->oi", np.square(array.coefficients), variance)[None]
+        floor = np.zeros(worth.shape)
+        if self.profile.adc is not None and self.profile.adc.noise.value:
+            floor += (self.profile.adc.noise.value * self._per_ampere(ranges)) ** 2
+        noisy = variance is not None or floor.any()
+        none = np.empty((0, 0), dtype)
+        tiles = engine.Tiles(
+            rows=padded(matrix.transpose(2, 0, 1), dtype),
+            variance=none if variance is None else padded(variance.transpose(2, 0, 1), dtype),
+            floor=padded(floor, dtype) if noisy else none,
+            bounds=np.append(np.arange(0, tiling.inputs, tiling.tile_inputs), tiling.inputs),
+            offset=none if offset is None else padded(offset[:, None], dtype),
+            **self._converters(die, array, worth, ranges, dtype))
+        dac = self.profile.dac
+        inputs = None
+        if dac is not None and dac.bits is not None and ranges.inputs is not None:
+            inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial)
+        key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
+        currents = Solver(self, die, array, planes, separate, ranges.inputs).currents if self.solved else None
+        return Read(tiles, key, (), inputs, currents, 0 if self.profile.adc is None else worth.size)
+
+    def _per_ampere(self, ranges: Ranges) -> float:
+        """Siemens times input for an ampere: the largest input stands for v_read, and so does a spike."""
+        return (1.0 if ranges.inputs is None else ranges.inputs) / self.profile.dac.v_read.value
+
+    def _converters(self, die: int, array: DeviceArray, worth: np.ndarray, ranges: Ranges,
+                    dtype: np.dtype) -> dict[str, np.ndarray]:
+        """What `engine.Tiles` says of converters; worth `[tiles, columns of an output, outputs]` of a siemens."""
+        adc, shape = self.profile.adc, worth.shape
+        if adc is None:
+            none = np.zeros((shape[0], 0), dtype)
+            return {"worth": padded(worth, dtype), "gain": none, "shift": none,
+                    "table": np.empty((shape[0], 0, 0), dtype), "codes": np.zeros(3, np.int64), "half": dtype.type(0)}
+        full = self.full_scale(array, ranges, shape)
+        steps, (low, high) = steps_of_range(adc), code_range(adc)
+
+        def draw(effect: Effect, rows: int = 1) -> np.ndarray:
+            key = DieKey(self.seed, die, array.index, effect)
+            return normal(key, rows * worth.size).reshape(rows, *shape).astype(np.float64)
+
+        gain = steps / full * spread_factor(adc.gain, draw(Effect.ADC_GAIN)[0])
+        shift = adc.offset.value + adc.offset.spread * draw(Effect.ADC_OFFSET)[0]
+        bits, table = int(adc.bits.value), np.empty((0, *shape))
+        if adc.kind == "sar":
+            table = capacitors(bits, adc.capacitor.value, draw(Effect.ADC_LEVELS, bits + 1))
+        elif adc.kind == "pipeline":
+            table = pipeline_stages(adc, draw(Effect.ADC_LEVELS, 4 * (bits - 1)))
+        elif adc.kind == "ramp":  # one ramp for each tile
+            z = normal(DieKey(self.seed, die, array.index, Effect.ADC_LEVELS), array.tiles << bits).astype(np.float64)
+            levels = ramp_levels(bits, adc.step.value, z.reshape(1 << bits, array.tiling.tiles_out, -1))
+            outputs = np.repeat(levels, array.tiling.tile_outputs, axis=1)[:, :shape[2]].transpose(0, 2, 1)
+            table = np.broadcast_to(outputs[:, :, None], (levels.shape[0], *shape))
+        return {"worth": padded(worth * full / steps, dtype), "gain": padded(gain, dtype),
+                "shift": padded(shift, dtype),
+                "table": np.ascontiguousarray(padded_table(table, dtype)),
+                "codes": np.array([engine.CONVERTERS[adc.kind], low, high]),
+                "half": dtype.type(0.5 if adc.rounding == "nearest" else 0)}
+
+    def full_scale(self, array: DeviceArray, ranges: Ranges, shape: tuple[int, ...]) -> np.ndarray:
+        """The range of each converter in siemens times input, `[tiles, columns of an output, outputs]`."""
+        adc = self.profile.adc
+        if adc.range == "fixed":
+            if adc.full_scale is None:
+                raise NeurosimError("adc.range is \"fixed\", and there is no adc.full_scale",
+                                    where=f"profile {self.profile.name}")
+            return np.full(shape, adc.full_scale.value * self._per_ampere(ranges))
+        if ranges.currents is None:
+            raise NeurosimError(f"the range of the converters comes from data (adc.range = {adc.range!r})",
+                                where=f"array {array.name}", hint="give ranges: neurosim.deployment.find_ranges")
+        return ranges.currents if shape == (1, 1, 1) else np.broadcast_to(ranges.currents, shape)
+
+
+def by_tile(values: np.ndarray | None, array: DeviceArray) -> np.ndarray | None:
+    """What all inputs of a tile share, `[tiles, outputs]`, from values that broadcast to the weight."""
+    if values is None:
+        return None
+    flat = np.asarray(values, np.float64).reshape(values.shape[0], -1)
+    starts = np.arange(0, array.tiling.inputs, array.tiling.tile_inputs)
+    return flat[:, np.minimum(starts, flat.shape[1] - 1)].T
+
+
+def padded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`[n, columns of an output, outputs]` as `[n, columns * w]`, outputs padded with zeros to whole vectors."""
+    width = values.shape[2] + -values.shape[2] % engine.LANES
+    out = engine.aligned((values.shape[0], values.shape[1], width), dtype)
+    out[:, :, :values.shape[2]] = values
+    out[:, :, values.shape[2]:] = 0
+    return out.reshape(values.shape[0], values.shape[1] * width)
+
+
+def padded_table(table: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`[k, tiles, columns of an output, outputs]` as `[tiles, k, columns * w]`."""
+    flat = padded(table.transpose(1, 0, 2, 3).reshape(-1, *table.shape[2:]), dtype)
+    return flat.reshape(table.shape[1], table.shape[0], flat.shape[1])

@@ -1,0 +1,205 @@
+"""How one die reads the weights of one layer on its crossbar tiles: what `forward` does in the place of a product.
+
+`dies` makes a `Read` for each array whose read is more than a product with fixed weights (converters, read noise, rows
+or devices that make it nonlinear); the kernels are those of `engine.reads`. Knows no profile and no chip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurosim import engine
+from neurosim.network.signals import Block, Events
+from neurosim.streams import ReadKey, normal_reads
+
+_AT_ONCE = 1 << 20  # numbers of the widest array that are worked on at a time
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How inputs that are no spikes are driven: `bits` of them over the full scale; serial: one read for each bit."""
+
+    full_scale: float
+    bits: int
+    signed: bool
+    serial: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """One array of one die as it is read.
+
+    tiles: its conductances and converters. noise: the key of its read noise, with sample and time 0; None without.
+    memory: shares (of the variance) and decays per step of the parts that correlated noise is the sum of; none: white.
+    inputs: None where inputs reach the rows as they are; spikes always do. currents: gives a tile's column currents for
+    its inputs `[steps, rows]` where they are no product with `tiles.rows`. converters: how many there are.
+    """
+
+    tiles: engine.Tiles
+    noise: ReadKey | None = None
+    memory: tuple[tuple[float, float], ...] = ()
+    inputs: Inputs | None = None
+    currents: Callable[[int, np.ndarray], np.ndarray] | None = None
+    converters: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Sums that are read for each vector of inputs, over all tiles, padding included."""
+        return self.tiles.worth.size
+
+    def passes(self, spikes: bool) -> int:
+        """How often the tiles are read for one vector of inputs: once, or once for each bit."""
+        serial = self.inputs is not None and self.inputs.serial and not spikes
+        return self.inputs.bits - self.inputs.signed if serial else 1
+
+    def recurrence(self, block: Block, count: Saturation) -> engine.Recurrence:
+        """The read as the time loop of a spiking population takes it."""
+        steps, dtype = block.batch * block.time, self.tiles.rows.dtype
+        count.currents[0] += (steps - block.batch) * self.converters  # the first step has no spikes before it
+        return engine.Recurrence(self.tiles, self.normals(_samples(block), block.time),
+                                 engine.aligned((3, self.tiles.rows.shape[1]), dtype), count.currents[1:])
+
+    def normals(self, samples: range, times: int, repeats: int = 1) -> np.ndarray:
+        """The standard normal numbers of reads, `[samples * times, repeats * columns]`, in the dtype of the tiles.
+
+        Correlated noise is a sum of first-order processes, ``z_t = d z_(t-1) + sqrt(1 - d^2) n_t``, each for itself.
+        """
+        width, dtype = repeats * self.columns, self.tiles.worth.dtype
+        if self.noise is None:
+            return np.empty((0, 0), dtype)
+        key = ReadKey(**{**self.noise.__dict__, "sample": samples.start})
+        parts = max(1, len(self.memory))
+        found = normal_reads(key, len(samples), times, parts * width).reshape(len(samples), times, parts, width)
+        if not self.memory:
+            return found.astype(dtype, copy=False).reshape(-1, width)
+        out = np.zeros((len(samples), times, width), dtype)
+        for k, (share, decay) in enumerate(self.memory):
+            now = found[:, 0, k].astype(dtype)
+            for t in range(times):
+                if t:
+                    now = dtype.type(decay) * now + dtype.type(np.sqrt(1 - decay**2)) * found[:, t, k]
+                out[:, t] += dtype.type(np.sqrt(share)) * now
+        return out.reshape(-1, width)
+
+
+@dataclass
+class Saturation:
+    """Conversions and how many of them were outside the range: of currents, and of inputs; int64 `[2]` each."""
+
+    currents: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+    inputs: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    def __add__(self, other: Saturation) -> Saturation:
+        return Saturation(self.currents + other.currents, self.inputs + other.inputs)
+
+
+def read_linear(read: Read, signal: Events | np.ndarray, block: Block, bias: np.ndarray,
+                count: Saturation) -> np.ndarray:
+    """``x W + bias`` as it is read, `[batch * time, w]`; the signal as events or dense."""
+    steps = block.batch * block.time
+    if isinstance(signal, Events) and read.currents is None:
+        out = np.empty((steps, bias.size), bias.dtype)
+        scratch = np.empty((3, read.tiles.rows.shape[1]), bias.dtype)
+        for rows, samples in _chunks(read, block, 1):
+            events = signal.pointers[rows.start:rows.stop + 1]
+            engine.gather_reads(events, signal.indices, read.tiles, read.normals(samples, block.time), bias, scratch,
+                                out[rows], count.currents[1:])
+        count.currents[0] += steps * read.converters
+        return out
+    x = signal.dense(read.tiles.rows.shape[0], bias.dtype) if isinstance(signal, Events) else signal
+    spikes = isinstance(signal, Events)
+    out = np.empty((steps, bias.size), bias.dtype)
+    for rows, samples in _chunks(read, block, 1):
+        out[rows] = bias
+        read_vectors(read, x[rows], samples, block.time, out[rows], count, spikes)
+    return out
+
+
+def read_conv(read: Read, x: np.ndarray, block: Block, bias: np.ndarray, layer: object, shape: tuple[int, ...],
+              count: Saturation) -> np.ndarray:
+    """A convolution as it is read: a vector of inputs for each position of the kernel. x `[batch * time, in, h, w]`."""
+    height, width = shape[1:]
+    out = np.empty((x.shape[0], *shape), bias.dtype)
+    spikes = bool(((x == 0) | (x == 1)).all())
+    for rows, samples in _chunks(read, block, height * width):
+        seen = engine.patches(x[rows], layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
+        found = np.zeros((seen.shape[0] * height * width, read.tiles.worth.shape[1]), bias.dtype)
+        read_vectors(read, seen.reshape(found.shape[0], -1), samples, block.time, found, count, spikes)
+        found = found[:, :shape[0]].reshape(-1, height, width, shape[0]).transpose(0, 3, 1, 2)
+        np.add(found, bias[:, None, None], out=out[rows])
+    return out
+
+
+def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.ndarray, count: Saturation,
+                 spikes: bool = False) -> None:
+    """``out += y`` for vectors of inputs `[samples * times * positions, inputs]`."""
+    positions = x.shape[0] // (len(samples) * times)
+    # a read for each position and each bit, one after the other in the counter of its sample and step
+    noise = read.normals(samples, times, positions * read.passes(spikes))
+    _read_rows(read, x, noise.reshape(x.shape[0], -1) if noise.size else noise, out, count, spikes)
+
+
+def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> engine.Product:
+    """The product of a recurrent cell with its state, `[batch, outputs]` at each step."""
+    noise = read.normals(_samples(block), block.time, read.passes(False))
+    if noise.size:  # step by step, all samples at once
+        noise = np.ascontiguousarray(noise.reshape(block.batch, block.time, -1).swapaxes(0, 1))
+    width = outputs + -outputs % engine.LANES
+    buffer = engine.aligned((block.batch, width), read.tiles.worth.dtype)
+
+    def product(state: np.ndarray, step: int) -> np.ndarray:
+        buffer[:] = 0
+        _read_rows(read, state, noise[step] if noise.size else noise, buffer, count, False)
+        return buffer[:, :outputs]
+
+    return product
+
+
+def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, count: Saturation,
+               spikes: bool) -> None:
+    """``out += y``; noise `[rows, passes * columns]`."""
+    inputs = None if spikes else read.inputs
+    for k, (plane, factor) in enumerate(bit_planes(inputs, x, count)):
+        own = noise[:, k * read.columns:(k + 1) * read.columns] if noise.size else noise
+        own = np.ascontiguousarray(own)
+        if factor == 1:
+            engine.dense_reads(plane, read.tiles, own, out, count.currents[1:], read.currents)
+        else:
+            found = np.zeros_like(out)
+            engine.dense_reads(plane, read.tiles, own, found, count.currents[1:], read.currents)
+            out += out.dtype.type(factor) * found
+        count.currents[0] += x.shape[0] * read.converters
+
+
+def bit_planes(inputs: Inputs | None, x: np.ndarray,
+               count: Saturation | None = None) -> Iterator[tuple[np.ndarray, float]]:
+    """What is put on the rows, and what its result is worth: the inputs, or bit after bit of their codes."""
+    if inputs is None:
+        yield x, 1
+        return
+    codes, step, outside = engine.input_codes(x, inputs.full_scale, inputs.bits, inputs.signed)
+    if count is not None:
+        count.inputs += (x.size, outside)
+    if not inputs.serial:
+        yield codes * x.dtype.type(step), 1
+        return
+    size, full = np.abs(codes).astype(np.int64), x.dtype.type(inputs.full_scale)
+    for bit in range(inputs.bits - inputs.signed):
+        yield np.copysign((size >> bit & 1).astype(x.dtype), codes) * full, (1 << bit) * step / inputs.full_scale
+
+
+def _samples(block: Block) -> range:
+    return range(block.samples.start, block.samples.stop)
+
+
+def _chunks(read: Read, block: Block, positions: int) -> Iterator[tuple[slice, range]]:
+    """Rows of a block's signal for some samples at a time, and the numbers of these samples."""
+    width = positions * max(read.columns, read.tiles.rows.shape[0]) * block.time
+    size = max(1, _AT_ONCE // width)
+    for first in range(0, block.batch, size):
+        last = min(first + size, block.batch)
+        yield (slice(first * block.time, last * block.time),
+               range(block.samples.start + first, block.samples.start + last))
