@@ -72,11 +72,24 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
     return {
         "profile": run.dataset.attrs["profile"], "dies": int(run.accuracy.size), "seed": int(run.dataset.attrs["seed"]),
         "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
-        "threshold": run.default_threshold if threshold is None else threshold,
+        "threshold": run.default_threshold if threshold is None else threshold, "latency": run.latency,
+        "energy": _energy(run),
         "summary": {statistic.name.split(" at ")[0]: {"value": statistic.value, "low": statistic.low,
                                                       "high": statistic.high, "confidence": statistic.confidence}
                     for statistic in run.summary(threshold)},
     }
+
+
+def _energy(run: Run) -> dict[str, object] | None:
+    """Joules per sample, mean over dies, or None where the chip type has no prices."""
+    if "price" not in run.dataset:
+        return None
+    mean = run.energy.mean("die")
+    total, parts = mean.sum(["place", "component"]), mean.sel(bound="nominal")
+    return {"unit": "J per sample", **{str(bound): float(total.sel(bound=bound)) for bound in mean["bound"].values},
+            "by_component": {str(c): float(parts.sel(component=c).sum()) for c in mean["component"].values},
+            "by_place": {str(place): float(parts.sel(place=place).sum()) for place in mean["place"].values},
+            "unpriced": list(run.unpriced)}
 
 
 def samples_of(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:

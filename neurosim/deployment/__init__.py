@@ -6,6 +6,11 @@
 from neurosim.deployment.dispatch import deploy
 from neurosim.deployment.ranges import find_ranges
 from neurosim.deployment.run import Run, load_run
+from neurosim.deployment.search import Pareto, load_pareto, pareto
 from neurosim.deployment.summary import Statistic, summarise
+from neurosim.deployment.sweep import Range, parse_range, settings
 
-__all__ = ["Run", "Statistic", "deploy", "find_ranges", "load_run", "summarise"]
+__all__ = [
+    "Pareto", "Range", "Run", "Statistic", "deploy", "find_ranges", "load_pareto", "load_run", "pareto", "parse_range",
+    "settings", "summarise",
+]

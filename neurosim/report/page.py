@@ -83,6 +83,10 @@ def _page(runs: Mapping[str, Run], title: str, threshold: float | None) -> str:
         "<h2>Yield</h2>", _svg("yield", runs),
         *(["<h2>Spikes</h2>", _svg("spikes", runs)] if any(run.dataset["layer"].size for run in runs.values())
           else ["<h2>Events</h2>"]), "<div class=scroll>", _events(runs), "</div>",
+        *(["<h2>Energy</h2>", _svg("energy", runs), "<div class=scroll>", _energy(runs), "</div>",
+           "<p>Joules per sample, mean over dies: events counted on each die times the coefficients of its profile. "
+           "The range is that of the coefficients, low to high, not of the dies. Compare chip types only where their "
+           "profiles price the same events.</p>"] if any("price" in run.dataset for run in runs.values()) else []),
         "<h2>What was run</h2>", *(_what(name, run) for name, run in runs.items()),
         "<h2>Sources</h2><ul>",
         *(f"<li>{html.escape(text)}</li>"
@@ -125,6 +129,25 @@ def _events(runs: Mapping[str, Run]) -> str:
                 rows.append(f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(place))}</td>"
                             f"<td>{matches:,.0f}</td><td>{driven:,.0f}</td></tr>")
     head = "<th>run</th><th>array</th><th>synaptic events per sample</th><th>rows driven per sample</th>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _energy(runs: Mapping[str, Run]) -> str:
+    rows = []
+    for name, run in runs.items():
+        if "price" not in run.dataset:
+            continue
+        mean = run.energy.mean("die")
+        low, nominal, high = mean.sum(["place", "component"]).values
+        parts = mean.sel(bound="nominal").sum("place")
+        shares = ", ".join(f"{component} {float(parts.sel(component=component)) / nominal:.0%}"
+                           for component in parts["component"].values if float(parts.sel(component=component)) > 0)
+        spread = float(run.energy.sel(bound="nominal").sum(["place", "component"]).std("die"))
+        missing = f"<small>not priced: {', '.join(run.unpriced)}</small>" if run.unpriced else ""
+        rows.append(f"<tr><td>{html.escape(name)}{missing}</td><td>{nominal:.3g}<small>{low:.3g} to {high:.3g}</small>"
+                    f"</td><td>{spread:.2g}</td><td>{'' if run.latency is None else f'{run.latency:.3g}'}</td>"
+                    f"<td>{shares}</td></tr>")
+    head = "<th>run</th><th>J per sample</th><th>sd over dies</th><th>latency (s)</th><th>shares</th>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 

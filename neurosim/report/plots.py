@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurosim.deployment import Run
+from neurosim.deployment import Pareto, Run
+from neurosim.deployment.sweep import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,5 +67,49 @@ def plot_spikes(runs: Runs, axes: Axes) -> Axes:
                  error_kw={"linewidth": 1})
     axes.set_xticks(range(len(layers)), layers)
     axes.set_ylabel("neurons that fire in a step (%)")
+    axes.legend(frameon=False)
+    return axes
+
+
+def plot_pareto(found: Pareto, axes: Axes) -> Axes:
+    """Energy per sample against mean accuracy of every setting, with the interval over dies and the worst die; the
+    front as a line, numbered, its settings in the legend."""
+    accuracy = 100 * found.dataset["accuracy"]
+    mean, intervals = accuracy.mean("die").values, 100 * found.intervals()
+    energy = found.dataset["energy"].mean("die")
+    joules = energy.sel(bound="nominal").values
+    front = found.front
+    axes.errorbar(joules, mean, yerr=np.abs(intervals.T - mean), fmt="o", markersize=4, color=COLOURS[5], elinewidth=1,
+                  label="a setting: mean over dies, 95 % interval")
+    axes.scatter(joules, accuracy.min("die").values, marker="_", color="grey", label="its worst die")
+    axes.plot(joules[front], mean[front], "o-", color=COLOURS[0], label="front")
+    for number, point in enumerate(front, start=1):
+        axes.annotate(str(number), (joules[point], mean[point]), textcoords="offset points", xytext=(4, 5), fontsize=8)
+        axes.plot([], [], " ", label=f"{number}: {label(found.settings[point])}")
+    if joules.max() > 3 * joules.min() > 0:
+        axes.set_xscale("log")
+    axes.set_xlabel("energy per sample (J, nominal coefficients)")
+    axes.set_ylabel("accuracy (%)")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    return axes
+
+
+def plot_energy(runs: Runs, axes: Axes) -> Axes:
+    """Energy per sample by component, mean over dies; the whisker reaches from the low to the high coefficients."""
+    priced = {name: run for name, run in runs.items() if "price" in run.dataset}
+    bottoms = np.zeros(len(priced))
+    totals = [run.energy.sum(["place", "component"]).mean("die").values for run in priced.values()]
+    parts = {name: run.energy.sel(bound="nominal").sum("place").mean("die") for name, run in priced.items()}
+    names = [str(c) for c in next(iter(parts.values()))["component"].values] if parts else []
+    shown = [c for c in names if any(float(part.sel(component=c)) > 0 for part in parts.values())]
+    for i, component in enumerate(shown):
+        heights = np.array([float(part.sel(component=component)) for part in parts.values()])
+        axes.bar(range(len(priced)), heights, 0.6, bottom=bottoms, color=_colour(i), label=component)
+        bottoms += heights
+    for i, (low, nominal, high) in enumerate(totals):
+        axes.errorbar(i, nominal, yerr=[[nominal - low], [high - nominal]], color="black", capsize=4)
+    axes.set_xticks(range(len(priced)), list(priced), rotation=20 if len(priced) > 2 else 0,
+                    ha="right" if len(priced) > 2 else "center")
+    axes.set_ylabel("energy per sample (J)")
     axes.legend(frameon=False)
     return axes

@@ -256,6 +256,30 @@ steps = 6
     assert "cannot be read as TOML" in call("train", "--config", file)[2]
 
 
+def test_pareto(call, model, tmp_path):
+    out, plot = tmp_path / "pareto.nc", tmp_path / "pareto.svg"
+    arguments = ("pareto", model, "--inputs", tmp_path / "data.npz", "--profile", "pcm_hermes", "--vary",
+                 "crossbar.levels=2,16", "--vary", "neuron.threshold_scale=0.8:1.2:0.4", "--dies", 5)
+    code, text, err = call(*arguments, "--out", out, "--plot", plot, "--json")
+    assert code == 0, err
+    found = json.loads(text)
+    assert len(found["points"]) == 4
+    assert [point for point in found["points"] if point["on_front"]]
+    assert found["choice"].startswith(("Cheapest setting with 95% of dies", "No setting has 95% of dies"))
+    assert plot.read_text().startswith("<?xml")
+    with xr.open_dataset(out) as data:
+        assert data["accuracy"].shape == (4, 5)
+    code, text, err = call(*arguments, "--out", tmp_path / "again.nc", "--accuracy", 0.0)
+    assert code == 0, err
+    assert "crossbar.levels=16, neuron.threshold_scale=1.2" in text
+    assert "Cheapest setting with 95% of dies at or above 0.0%" in text
+    code, text, err = call(*arguments, "--out", out)
+    assert (code, text) == (2, "")
+    assert "is there already" in err
+    assert call(*arguments[:-2], "--vary", "crossbar.level=3", "--out", tmp_path / "x.nc")[0] == 2
+    assert not list(tmp_path.glob("x.nc*"))
+
+
 @pytest.mark.slow
 def test_demo_shows_that_noise_training_keeps_more(call, tmp_path):
     code, out, err = call("demo", "--out", tmp_path / "demo", "--dies", 40, "--json")
@@ -279,7 +303,7 @@ def test_the_command_imports_no_torch_unless_it_trains(model, tmp_path):
 
 def test_help_and_version(call):
     assert call("--version")[:2] == (0, f"neurosim {ns.__version__}\n")
-    for command in ([], ["demo"], ["profiles"], ["data"], ["train"], ["deploy"], ["report"]):
+    for command in ([], ["demo"], ["profiles"], ["data"], ["train"], ["deploy"], ["pareto"], ["report"]):
         code, out, _ = call(*command, "--help")
         assert code == 0
         assert "Usage" in out

@@ -50,7 +50,7 @@ def test_one_page_with_everything_in_it(tmp_path, runs):
     identifiers = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(identifiers) == len(set(identifiers)), "plots do not share identifiers"
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(identifiers)
-    assert sum(tag == "svg" for tag, _ in page.tags) == 3
+    assert sum(tag == "svg" for tag, _ in page.tags) == 4
     words = " ".join(page.words)
     for run in runs:
         assert f"{run.accuracy.values.mean():.2%}" in words

@@ -1,0 +1,166 @@
+"""Energy against accuracy and yield: the same dies at many settings, the front, and the cheapest setting that will do.
+
+Die k is the same die at every setting, wherever the setting leaves its devices as they are: random numbers are keyed by
+device, so differences between settings are paired and smaller than the spread over dies would have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.run import Run
+from neurosim.deployment.sweep import Setting, at_setting, label
+from neurosim.errors import NeurosimError
+from neurosim.network import Network
+from neurosim.profile import Profile
+from neurosim.writing import written_beside
+
+
+@dataclass(frozen=True, eq=False)
+class Pareto:
+    """Accuracy and energy of the same dies at several settings.
+
+    dataset: `accuracy [point, die]`, `energy [point, die, bound]` in joules per sample, `latency [point]` in seconds
+    (NaN where the profile has none), and one variable `[point]` for each key that was varied, under its name.
+    """
+
+    dataset: xr.Dataset
+
+    @property
+    def settings(self) -> list[Setting]:
+        keys = json.loads(self.dataset.attrs["keys"])
+        return [{key: float(self.dataset[key].values[i]) for key in keys} for i in range(self.dataset.sizes["point"])]
+
+    @property
+    def front(self) -> list[int]:
+        """Points that no other beats in mean accuracy and mean energy both, by rising energy."""
+        accuracy = self.dataset["accuracy"].mean("die").values
+        energy = self.dataset["energy"].sel(bound="nominal").mean("die").values
+        found, best = [], -np.inf
+        for point in np.lexsort((-accuracy, energy)):
+            if accuracy[point] > best:
+                found.append(int(point))
+                best = accuracy[point]
+        return found
+
+    def intervals(self, confidence: float = 0.95) -> np.ndarray:
+        """Bootstrap interval over dies of each point's mean accuracy, `[point, 2]`; all points resampled alike."""
+        accuracy = self.dataset["accuracy"].values
+        if accuracy.shape[1] < 2:
+            return np.repeat(accuracy, 2, axis=1)
+        chosen = np.random.default_rng(0).integers(accuracy.shape[1], size=(2000, accuracy.shape[1]))
+        means = np.stack([row[chosen].mean(axis=1) for row in accuracy])
+        tail = (1 - confidence) / 2
+        return np.quantile(means, [tail, 1 - tail], axis=1).T
+
+    def cheapest(self, accuracy: float, share: float = 0.95) -> int | None:
+        """The point of least mean energy at which `share` of the dies has at least `accuracy`; None where none has."""
+        good = (self.dataset["accuracy"] >= accuracy).mean("die").values >= share
+        energy = self.dataset["energy"].sel(bound="nominal").mean("die").values
+        return int(np.where(good, energy, np.inf).argmin()) if good.any() else None
+
+    def choice(self, accuracy: float, share: float = 0.95) -> str:
+        """The answer as a sentence."""
+        point = self.cheapest(accuracy, share)
+        wish = f"{share:.0%} of dies at or above {accuracy:.1%}"
+        if point is None:
+            best = (self.dataset["accuracy"] >= accuracy).mean("die").values
+            return (f"No setting has {wish}: the best one ({label(self.settings[best.argmax()])}) has {best.max():.1%} "
+                    "of them there.")
+        data = self.dataset.isel(point=point)
+        low, nominal, high = data["energy"].mean("die").values
+        accuracies = data["accuracy"].values
+        return (f"Cheapest setting with {wish}: {label(self.settings[point])}, {nominal:.3g} J per sample ({low:.3g} "
+                f"to {high:.3g} by the coefficients), mean accuracy {accuracies.mean():.2%}, worst die "
+                f"{accuracies.min():.2%}.")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as netCDF, beside and renamed."""
+        with written_beside(path) as temporary:
+            self.dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def pareto(network: Network, profile: Profile, settings: Sequence[Setting], inputs: np.ndarray, labels: np.ndarray,
+           dies: int = 200, seed: int = 0, *, out: str | os.PathLike[str] | None = None, time: float | None = None,
+           threads: int | None = None, progress: bool | None = None) -> Pareto:
+    """Run the same dies at every setting.
+
+    Parameters
+    ----------
+    settings:
+        From `sweep.settings`. All are mapped before the first is run, so that what cannot be is refused at once.
+    out:
+        File to write (netCDF). The runs of the points lie in `OUT.points` beside it until all are done; an interrupted
+        search goes on where it was.
+
+    Raises
+    ------
+    NeurosimError
+        A setting that cannot be, a chip type without prices, and what `deploy` refuses.
+    """
+    if not settings:
+        raise NeurosimError("no settings", where="pareto", allowed="one or more")
+    if profile.energy is None:
+        raise NeurosimError(f"the chip type {profile.name} says nothing of energy", where="pareto",
+                            hint="give its profile an [energy] section")
+    mapped = [at_setting(network, profile, setting) for setting in settings]
+    folder = None
+    if out is not None:
+        out = Path(out)
+        if not out.parent.is_dir():
+            raise NeurosimError(f"there is no folder {out.parent}", where=str(out), hint="make it first")
+        if out.exists():
+            raise NeurosimError("is there already", where=str(out), hint="choose another output, or remove it")
+        folder = out.with_name(out.name + ".points")
+        folder.mkdir(exist_ok=True)
+    runs = [deploy(one, inputs, labels, dies, seed, time=time, threads=threads, progress=progress,
+                   out=None if folder is None else folder / f"{_name(setting)}.nc", about={"setting": label(setting)})
+            for one, setting in zip(mapped, settings, strict=True)]
+    found = Pareto(_together(runs, settings, profile))
+    if folder is not None:
+        found.save(out)
+        for setting in settings:
+            (folder / f"{_name(setting)}.nc").unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return found
+
+
+def _name(setting: Setting) -> str:
+    return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _together(runs: Sequence[Run], settings: Sequence[Setting], profile: Profile) -> xr.Dataset:
+    keys = list(settings[0])
+    energy = [run.energy.sum(["place", "component"]) for run in runs]
+    return xr.Dataset(
+        {"accuracy": (("point", "die"), np.stack([run.accuracy.values for run in runs])),
+         "energy": (("point", "die", "bound"), np.stack([one.values for one in energy]), {"units": "J"}),
+         "latency": (("point",), np.array([np.nan if run.latency is None else run.latency for run in runs])),
+         **{key: (("point",), np.array([setting[key] for setting in settings], np.float64)) for key in keys}},
+        {"die": runs[0].dataset["die"].values, "bound": energy[0]["bound"].values},
+        {"keys": json.dumps(keys), "profile": profile.name, "seed": runs[0].dataset.attrs["seed"],
+         "samples": runs[0].dataset.attrs["samples"]})
+
+
+def load_pareto(path: str | os.PathLike[str]) -> Pareto:
+    """Read what `Pareto.save` wrote."""
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            found = dataset.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise NeurosimError(f"cannot be read ({str(error).splitlines()[0]})", where=str(path),
+                            hint="a file of `neurosim pareto`") from None
+    if not {"accuracy", "energy"} <= set(found) or "keys" not in found.attrs:
+        raise NeurosimError("holds no accuracy and energy of settings", where=str(path),
+                            hint="a file of `neurosim pareto`")
+    return Pareto(found)

@@ -1,0 +1,157 @@
+"""Settings, the same dies at each of them, the front and the choice."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import neurosim as ns
+from neurosim.deployment import Pareto, load_pareto, pareto, parse_range, settings
+from neurosim.deployment.sweep import at_setting
+from neurosim.errors import NeurosimError
+from neurosim.report import write_pareto
+
+
+def network() -> ns.Network:
+    rng = np.random.default_rng(0)
+    return ns.Network.sequential({"in": ns.Linear(rng.normal(size=(20, 8))), "hidden": ns.LIF(0.8),
+                                  "out": ns.Linear(rng.normal(size=(10, 20))), "classes": ns.LIF(0.8)}, (8,), dt=1e-3)
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    inputs = (np.random.default_rng(1).random((15, 30, 8)) < 0.3).astype(np.float32)
+    from neurosim.network.forward import run
+
+    return inputs, run(network(), inputs).prediction
+
+
+def made(accuracy: list[list[float]], energy: list[float]) -> Pareto:
+    points, dies = len(accuracy), len(accuracy[0])
+    joules = np.broadcast_to(np.array(energy)[:, None, None] * np.array([0.5, 1, 2]), (points, dies, 3))
+    return Pareto(xr.Dataset(
+        {"accuracy": (("point", "die"), np.array(accuracy)), "energy": (("point", "die", "bound"), joules),
+         "k": (("point",), np.arange(points, dtype=float))},
+        {"die": np.arange(dies), "bound": ["low", "nominal", "high"]}, {"keys": json.dumps(["k"])}))
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("a.b=4:10", tuple(range(4, 11))), ("a=4:10:3", (4, 7, 10)), ("a=4:9:3", (4, 7)), ("a=8,16,32", (8, 16, 32)),
+    ("a=0.8:1.4:0.2", (0.8, 1.0, 1.2, 1.4)), ("a=1e-6", (1e-6,))])
+def test_ranges(text: str, values: tuple[float, ...]) -> None:
+    assert parse_range(text).values == values
+
+
+@pytest.mark.parametrize("text", ["a", "=1:2", "a=", "a=1:2:3:4", "a=3:1", "a=1:2:0", "a=x"])
+def test_ranges_that_are_none(text: str) -> None:
+    with pytest.raises(NeurosimError, match=r"--vary: .*KEY=LOW:HIGH"):
+        parse_range(text)
+
+
+def test_grid() -> None:
+    assert settings([parse_range("a=1:2"), parse_range("b=5,7")]) == [
+        {"a": 1, "b": 5}, {"a": 1, "b": 7}, {"a": 2, "b": 5}, {"a": 2, "b": 7}]
+
+
+@given(points=st.integers(1, 30), seed=st.integers(0, 5))
+def test_drawn_settings(points: int, seed: int) -> None:
+    ranges = [parse_range("a=0:9"), parse_range("b=0:9")]
+    drawn = settings(ranges, "random", points, seed)
+    assert len(drawn) == points == len({tuple(setting.items()) for setting in drawn})
+    assert drawn == settings(ranges, "random", points, seed)
+    latin = settings(ranges, "latin", 10, seed)
+    for key in ("a", "b"):
+        assert sorted(setting[key] for setting in latin) == list(range(10)), "each value once"
+
+
+def test_settings_that_cannot_be() -> None:
+    for arguments in (([],), ([parse_range("a=1"), parse_range("a=2")],), ([parse_range("a=1")], "annealing"),
+                      ([parse_range("a=1")], "grid", 3), ([parse_range("a=1")], "latin"),
+                      ([parse_range("a=1")], "random", 0)):
+        with pytest.raises(NeurosimError):
+            settings(*arguments)
+    with pytest.raises(NeurosimError, match=r"neuron\.gain cannot be varied"):
+        at_setting(network(), ns.load_profile("pcm_hermes"), {"neuron.gain": 2})
+
+
+def test_thresholds_are_scaled() -> None:
+    mapped = at_setting(network(), ns.load_profile("pcm_hermes"), {"neuron.threshold_scale": 1.5, "crossbar.levels": 8})
+    assert float(mapped.network["hidden"].threshold) == 1.5
+    assert mapped.profile.crossbar.levels.value == 8
+
+
+def test_front_and_choice() -> None:
+    found = made([[0.9, 0.8], [0.7, 0.7], [0.9, 0.9], [0.6, 1.0]], [2.0, 1.0, 4.0, 3.0])
+    assert found.front == [1, 0, 2]
+    assert found.cheapest(0.85, share=1.0) == 2
+    assert found.cheapest(0.8, share=1.0) == 0
+    assert found.cheapest(0.95, share=0.9) is None
+    assert found.choice(0.8, 1.0).startswith(
+        "Cheapest setting with 100% of dies at or above 80.0%: k=0, 2 J per sample (1 to 4 by the coefficients)")
+    assert "No setting has 90% of dies at or above 95.0%: the best one (k=3) has 50.0%" in found.choice(0.95, 0.9)
+    low, high = found.intervals()[0]
+    assert low == pytest.approx(0.8)
+    assert high == pytest.approx(0.9)
+
+
+def test_dies_are_paired_across_settings() -> None:
+    """The levels do not touch the draws: the difference of two settings varies less than unpaired dies would."""
+    inputs, labels = data()
+    chosen = [{"neuron.threshold_scale": scale} for scale in (1.0, 1.01)]
+    found = pareto(network(), ns.load_profile("pcm_hermes"), chosen, inputs, labels, dies=60, progress=False)
+    first, second = found.dataset["accuracy"].values
+    assert np.var(first - second) < 0.7 * (np.var(first) + np.var(second))
+    one = ns.deploy(ns.map_network(network(), ns.load_profile("pcm_hermes")), inputs, labels, 60, progress=False)
+    np.testing.assert_array_equal(first, one.accuracy.values)
+    np.testing.assert_allclose(found.dataset["energy"].values[0], one.energy.sum(["place", "component"]).values)
+
+
+def test_a_search_resumes_and_is_not_overwritten(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, labels = data()
+    chosen = settings([parse_range("crossbar.levels=4,8,16")])
+    arguments = (network(), ns.load_profile("pcm_hermes"), chosen, inputs, labels, 5)
+    whole = pareto(*arguments, progress=False)
+    import neurosim.deployment.search as module
+
+    real, calls = module.deploy, []
+
+    def fails_at_the_third(*args: object, **kwargs: object) -> ns.Run:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, "deploy", fails_at_the_third)
+    out = tmp_path / "p.nc"
+    with pytest.raises(KeyboardInterrupt):
+        pareto(*arguments, out=out, progress=False)
+    assert not out.exists()
+    assert len(list((tmp_path / "p.nc.points").glob("*.nc"))) == 2
+    monkeypatch.setattr(module, "deploy", real)
+    again = pareto(*arguments, out=out, progress=False)
+    xr.testing.assert_identical(again.dataset, whole.dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.nc"]
+    xr.testing.assert_identical(load_pareto(out).dataset, whole.dataset)
+    with pytest.raises(NeurosimError, match="is there already"):
+        pareto(*arguments, out=out, progress=False)
+    for suffix in ("svg", "png"):
+        assert write_pareto(again, tmp_path / f"front.{suffix}").stat().st_size > 1000
+    with pytest.raises(NeurosimError, match=r"NAME\.svg"):
+        write_pareto(again, tmp_path / "front.gif")
+
+
+def test_what_cannot_be_searched(tmp_path: object) -> None:
+    inputs, labels = data()
+    with pytest.raises(NeurosimError, match="says nothing of energy"):
+        pareto(network(), ns.load_profile("mismatch"), [{"mismatch.weight": 1}], inputs, labels)
+    with pytest.raises(NeurosimError, match="no folder"):
+        pareto(network(), ns.load_profile("pcm_hermes"), [{"crossbar.levels": 4}], inputs, labels,
+               out=tmp_path / "no" / "p.nc")
+    text = tmp_path / "text.nc"
+    text.write_text("no")
+    with pytest.raises(NeurosimError, match="a file of `neurosim pareto`"):
+        load_pareto(text)
