@@ -117,7 +117,7 @@ def test_deploy_and_report(call, model, tmp_path):
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert call("report", run, run, "--out", tmp_path / "r.html", "--figures", tmp_path / "figures")[0] == 0
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        f"{name}.{suffix}" for name in ("accuracy", "spikes", "yield") for suffix in ("png", "svg")]
+        f"{name}.{suffix}" for name in ("accuracy", "energy", "spikes", "yield") for suffix in ("png", "svg")]
     assert (tmp_path / "figures" / "yield.png").read_bytes().startswith(b"\x89PNG")
 
 
