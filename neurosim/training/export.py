@@ -40,6 +40,8 @@ def to_network(trained: Trained, sample: np.ndarray, dt: float, **more: object) 
     import snntorch
 
     network = as_network(trained.model, sample, dt)
+    if trained.settings["readout"] == "last":
+        network = replace(network, readout="last")
     chip = {"on_chip": trained.model.provenance} if hasattr(trained.model, "provenance") else {}
     return replace(network, provenance={
         **network.provenance, **chip, "neurosim": __version__, "torch": torch.__version__,

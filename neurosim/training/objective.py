@@ -22,7 +22,7 @@ from neurosim.errors import NeurosimError
 from neurosim.training.deviations import Parameters, Reach, relative
 
 TARGET_RATE = 0.01  # spikes per step: 10 Hz at 1 ms
-READOUTS = ("sum", "mean")
+READOUTS = ("sum", "mean", "last")
 #: how the logits [batch, class] are read out of the model's output: over time, or by a function of it
 Readout = str | Callable[[torch.Tensor], torch.Tensor]
 
@@ -36,6 +36,8 @@ def logits_of(output: torch.Tensor, readout: Readout) -> torch.Tensor:
     """`[time, batch, class]` as `[batch, class]`."""
     if callable(readout):
         return readout(output)
+    if readout == "last":
+        return output[-1]
     return output.sum(dim=0) if readout == "sum" else output.mean(dim=0)
 
 
@@ -50,7 +52,7 @@ class Objective:
     inputs, labels:
         `[time, batch, *shape]`, or whatever the module takes, and `[batch]`; without labels there is no task's loss.
     readout:
-        "sum" or "mean" over time, or a function of the module's output.
+        "sum" or "mean" over time, the "last" step, or a function of the module's output.
     rate_penalty:
         Needs a module that returns its spikes.
     untouched:

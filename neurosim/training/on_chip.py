@@ -111,7 +111,7 @@ class OnChip(nn.Module):
     attack:
         For "attack": its size is in units of each device's spread.
     readout:
-        Over time, of the logits that an attack compares: "sum" or "mean".
+        Over time, of the logits that an attack compares: "sum", "mean" or "last".
     exact_forward:
         The output's value is that of the simulator which deployment runs, on the same devices; its gradient is
         the module's, with its surrogates. For outputs of the module that are those of the network's last layer.

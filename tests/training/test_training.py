@@ -249,7 +249,7 @@ def test_schedules():
     ({"eta": 0.1}, "recipe standard: there is no setting 'eta'"),
     ({"recipe": "forward_noise", "eta": -0.1}, "eta is -0.1"),
     ({"rate_penalty": float("nan")}, "rate_penalty is nan"),
-    ({"readout": "last"}, "allowed: sum, mean"),
+    ({"readout": "first"}, "allowed: sum, mean, last"),
     ({"epochs": 0}, "epochs is 0"),
     ({"epochs": None}, "epochs is missing"),
     ({"learning_rate": []}, "schedule of learning rates is empty"),
