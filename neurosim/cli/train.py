@@ -14,15 +14,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from neurosim.cli.config import merged
 from neurosim.cli.output import JSON, command_line, key_values, print_json
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from torch import nn
+
     from neurosim.network import Network
     from neurosim.profile import Profile
     from neurosim.tasks import Task
-    from neurosim.training import Trained
+    from neurosim.training import OnChip, Trained
 
 
 def train(
@@ -31,12 +34,18 @@ def train(
                                           "amp, sam, asam, abcd, entropy_sgd, robust. Default: standard."),
     out: Path = typer.Option(None, "--out", "-o", help="The model file to write (HDF5); metrics and, until it is "
                                                        "whole, a checkpoint lie beside it."),
-    config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, epochs, "
-                                           "seed, device, and tables [setting], [size], [task_option]. The command "
-                                           "line counts more."),
+    config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, "
+                                           "on_chip, epochs, seed, device, and tables [setting], [size], "
+                                           "[task_option], [chip_option]. The command line counts more."),
     resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
                                                         "without the interruption."),
     profile: str = typer.Option(None, help="Chip type; a network that it cannot hold is refused before training."),
+    on_chip: str = typer.Option(None, "--on-chip", help="Train on the chip type: nominal devices, dies of a lot "
+                                                        "(sampled), a new die at each step (noise), or attacked "
+                                                        "devices (attack). Recipes then move devices, in units of "
+                                                        "their spread."),
+    chip_option: list[str] = typer.Option([], help="KEY=VALUE for --on-chip: dies, per_step, seed, programming, time, "
+                                                   "attack_size, attack_steps, exact_forward."),
     epochs: int = typer.Option(None, help="Default: that of the task."),
     seed: int = typer.Option(None, help="Of the weights, the order of samples, and the recipe's noise. Default: 0."),
     device: str = typer.Option(None, help="cpu or cuda. Default: cpu."),
@@ -53,7 +62,8 @@ def train(
     given = merged(config, {
         "task": task, "recipe": recipe, "out": out, "profile": profile, "epochs": epochs, "seed": seed,
         "device": device, "setting": key_values(setting, "--setting"), "size": key_values(size, "--size"),
-        "task_option": key_values(task_option, "--task-option")})
+        "task_option": key_values(task_option, "--task-option"), "on_chip": on_chip,
+        "chip_option": key_values(chip_option, "--chip-option")})
     for name, value in {"recipe": "standard", "seed": 0, "device": "cpu"}.items():
         given.setdefault(name, value)
     for name in ("task", "out"):
@@ -66,11 +76,14 @@ def train(
     checkpoint = out.with_name(out.name + ".checkpoint")
     data = load_task(given["task"], **given["task_option"])
     asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size")}
+    if "on_chip" in given:
+        asked |= {"on_chip": given["on_chip"], "chip": chip and chip.hash, "chip_option": given["chip_option"]}
     network = _finished(out, asked, data) if resume and not checkpoint.exists() else None
     if network is None:
         network = trained_network(data, given["recipe"], given["seed"], chip, given.get("epochs"), given["device"],
                                   given["setting"], given["size"], command_line(), {"asked": asked},
-                                  checkpoint=checkpoint, resume=resume, metrics=metrics_file(out))
+                                  given.get("on_chip"), given["chip_option"], checkpoint=checkpoint, resume=resume,
+                                  metrics=metrics_file(out))
         network.save(out)
     checkpoint.unlink(missing_ok=True)
     best = network.provenance["at_best_epoch"]
@@ -102,10 +115,12 @@ def metrics_file(out: Path) -> Path:
 def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = None, epochs: int | None = None,
                     device: str = "cpu", settings: Mapping[str, object] | None = None,
                     size: Mapping[str, object] | None = None, command: str = "",
-                    about: Mapping[str, object] | None = None, **files: object) -> Network:
+                    about: Mapping[str, object] | None = None, on_chip: str | None = None,
+                    chip_options: Mapping[str, object] | None = None, **files: object) -> Network:
     """Build the task's default model, train it, and give it as a network that says where it comes from.
 
-    about: more for its provenance. files: checkpoint, resume and metrics of `neurosim.training.train`.
+    about: more for its provenance. on_chip, chip_options: see `OnChip`. files: checkpoint, resume and metrics of
+    `neurosim.training.train`.
     """
     from neurosim.mapping import map_network
     from neurosim.training import DEFAULTS, as_network, build, to_network
@@ -113,9 +128,12 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
 
     model = build(data.name, data.channels, len(data.classes), seed, **(size or {}))
     sample = data.validation.inputs[:, :8]
-    if chip is not None:
-        map_network(as_network(model, sample, data.dt), chip)
     options = {**DEFAULTS[data.name].training, **(settings or {})}
+    if on_chip is not None or chip_options:
+        model = _on_chip(model, chip, sample, on_chip, chip_options or {}, dt=data.dt,
+                         readout=options.get("readout", "sum"))
+    elif chip is not None:
+        map_network(as_network(model, sample, data.dt), chip)
     if epochs is not None:
         options["epochs"] = epochs
     with _progress(recipe) as follow:
@@ -124,6 +142,24 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
             validation=(data.validation.inputs, data.validation.labels), **follow, **files, **options)
     return to_network(trained, sample, data.dt, task=data.name, task_settings=dict(data.settings),
                       task_hash=data.hash, citation=data.citation, command=command, **(about or {}))
+
+
+def _on_chip(model: nn.Module, chip: Profile | None, sample: np.ndarray, mode: str | None,
+             options: Mapping[str, object], **more: object) -> OnChip:
+    """The model on its chip type."""
+    from neurosim.training import Attack, OnChip
+
+    if chip is None or mode is None:
+        raise NeurosimError(f"{'profile' if chip is None else 'on_chip'} is missing", where="train on a chip",
+                            hint="say --profile NAME --on-chip nominal|sampled|noise|attack")
+    known = ("dies", "per_step", "seed", "programming", "time", "attack_size", "attack_steps", "exact_forward")
+    for name in options:
+        if name not in known:
+            raise NeurosimError(f"there is no option {name!r}", where="train on a chip", allowed=", ".join(known),
+                                hint=did_you_mean(name, list(known)))
+    own = {name: value for name, value in options.items() if not name.startswith("attack_")}
+    attack = Attack(options.get("attack_size", 1.0), options.get("attack_steps", 3))
+    return OnChip(model, chip, sample, mode=mode, attack=attack, **more, **own)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ ON_CHIP: dict[str, dict[str, float]] = {
     "awp": {"size": 1 / 3}, "robust": {"eta": 1.0, "size": 1 / 3}}
 MODES = ("nominal", "sampled", "noise", "attack")
 SHORT = Attack(size=1.0, steps=3)
+TRAINING_LOT = 1 << 63  # that nobody deploys who counts seeds from 0: a network is judged on dies that it did not see
 Result = torch.Tensor | tuple[torch.Tensor, ...]
 
 
@@ -105,7 +106,7 @@ class OnChip(nn.Module):
     dt:
         Time step in seconds.
     mode, seed, dies, per_step:
-        See above; dies is for "sampled" only.
+        See above; dies is for "sampled" only. Deploy another lot than `seed` to see dies that training did not.
     programming, time:
         Of the dies, see `Dies`.
     attack:
@@ -125,8 +126,8 @@ class OnChip(nn.Module):
     objective = ChipObjective  #: what recipes train it by
 
     def __init__(self, module: nn.Module, profile: Profile, sample: np.ndarray, *, dt: float = 1e-3,
-                 mode: str = "sampled", seed: int = 0, dies: int = 8, per_step: int = 1, programming: int = 0,
-                 time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
+                 mode: str = "sampled", seed: int = TRAINING_LOT, dies: int = 8, per_step: int = 1,
+                 programming: int = 0, time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
                  exact_forward: bool = False) -> None:
         super().__init__()
         if mode not in MODES:
@@ -315,7 +316,7 @@ class OnChip(nn.Module):
         """Which chip it trained on, and how."""
         return {"profile": self.profile.name, "profile_hash": self.profile.hash, "mode": self.mode, "dies": self.dies,
                 "per_step": self.per_step, "seed": self.seed, "programming": self.programming, "time": self.time,
-                "exact_forward": self.exact_forward}
+                "attack": asdict(self.attack) if self.mode == "attack" else None, "exact_forward": self.exact_forward}
 
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""

@@ -137,7 +137,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     checked = None if validation is None else tensors("validation", *validation, place)
     data_hash = hash_of(inputs, labels, *(validation or ()))
     manifest = {**plan.settings, "recipe": plan.name, "seed": seed, "data": data_hash, "start": _hash_of(model),
-                "teacher": None if teacher is None else _hash_of(teacher)}
+                "teacher": None if teacher is None else _hash_of(teacher), "chip": getattr(model, "provenance", None)}
     model.to(place)
     refuse_what_does_not_fit(model, samples, "inputs")
     if checked is not None:

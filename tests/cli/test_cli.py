@@ -220,6 +220,30 @@ def test_train_and_deploy_its_task(call, tmp_path):
     assert json.loads(out)["ideal_accuracy"] == pytest.approx(found["test_accuracy"])
 
 
+def test_train_on_a_chip(call, tmp_path):
+    model = tmp_path / "digits.h5"
+    arguments = ["train", "digits", "--recipe", "hybrid", "--setting", "steps=1", "--epochs", 1, "--size", "hidden=12",
+                 "--task-option", "steps=6", "--profile", "pcm_hermes", "--on-chip", "sampled", "--chip-option",
+                 "dies=3", "--chip-option", "per_step=2", "--out", model, "--json"]
+    code, out, err = call(*arguments)
+    assert code == 0, err
+    said = ns.Network.load(model).provenance
+    assert {k: said["on_chip"][k] for k in ("profile", "mode", "dies", "per_step", "seed")} == {
+        "profile": "pcm_hermes", "mode": "sampled", "dies": 3, "per_step": 2, "seed": 2**63}
+    assert said["settings"]["eta"] == 1.0
+    assert json.loads(call(*arguments, "--resume")[1]) == json.loads(out)
+    first = model.read_bytes()
+    call(*arguments)
+    assert model.read_bytes() == first, "the same command gives the same bytes"
+    for change, message in ((["--on-chip", "dies"], "nominal, sampled, noise, attack"),
+                            (["--chip-option", "die=3"], "did you mean 'dies'"),
+                            (["--chip-option", "attack_size=-1"], "size is -1")):
+        assert message in call(*arguments, *change)[2]
+    assert "--profile NAME --on-chip" in call("train", "digits", "--on-chip", "noise", "--out", model)[2]
+    assert "on_chip is missing" in call("train", "digits", "--profile", "mismatch", "--chip-option", "dies=2", "--out",
+                                        model)[2]
+
+
 def test_train_from_a_file(call, tmp_path):
     file = tmp_path / "train.toml"
     file.write_text(f"""

@@ -199,7 +199,7 @@ def test_a_changed_module_is_mapped_anew():
 def test_time_and_programming_reach_the_dies():
     month = OnChip(mlp(), load_profile("pcm_hermes"), inputs().numpy(), time=30 * 86400.0, programming=2)
     placement = month.place(4)
-    expected = Dies(month.mapped(), 0, 2, 30 * 86400.0).parameters(4)["fc1"]["weight"]
+    expected = Dies(month.mapped(), month.seed, 2, 30 * 86400.0).parameters(4)["fc1"]["weight"]
     np.testing.assert_array_equal(parameters_of(month, placement, placement.devices)["fc1/weight"], expected)
     with pytest.raises(NeurosimError, match="does not drift"):
         OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), time=1e4)
@@ -527,6 +527,27 @@ def test_the_same_call_trains_the_same_chip_and_noisy_validation_has_dies_of_its
     accuracy_on_dies(chip, dict(chip.named_parameters()), (torch.tensor(samples()[0]), torch.tensor(samples()[1])),
                      "sum", 3, 77)
     assert seen == [(0, 77), (1, 77), (2, 77)]
+
+
+def test_an_interrupted_training_goes_on_with_the_dies_that_come_next(tmp_path):
+    def chip() -> OnChip:
+        return OnChip(mlp(), load_profile("mismatch"), samples()[0][:, :4], mode="noise", per_step=2)
+
+    def stop(epoch: int, epochs: int, found: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    options = {"recipe": "hybrid", "epochs": 4, "steps": 2, "batch_size": 20, "validation": samples(12, 1)}
+    whole = train(chip(), *samples(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(chip(), *samples(), **options, checkpoint=tmp_path / "c", progress=stop)
+    with pytest.raises(NeurosimError, match="chip"):
+        other = OnChip(mlp(), load_profile("mismatch"), samples()[0][:, :4], mode="noise", per_step=3)
+        train(other, *samples(), **options, checkpoint=tmp_path / "c", resume=True)
+    resumed = train(chip(), *samples(), **options, checkpoint=tmp_path / "c", resume=True)
+    assert resumed.history == whole.history
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 @pytest.mark.slow
