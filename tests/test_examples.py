@@ -40,3 +40,9 @@ def test_robust_loss_in_your_loop() -> None:
     runs = main_of("robust_loss_in_your_loop")(epochs=6, dies=20)
     assert all(run.ideal_accuracy > 0.85 for run in runs.values())
     assert float(runs[0.5].accuracy.mean()) != float(runs[0.0].accuracy.mean())
+
+
+@pytest.mark.slow
+def test_train_on_chip() -> None:
+    runs = main_of("train_on_chip")(epochs=6, dies=20)
+    assert float(runs["on the chip"].accuracy.mean()) > float(runs["alone"].accuracy.mean())

@@ -27,7 +27,7 @@ from torch import nn
 from neurosim.errors import NeurosimError
 from neurosim.training.deviations import Deviation, Parameters, Reach, gaussian, moved, relative
 from neurosim.training.distances import distance
-from neurosim.training.objective import Objective, Readout
+from neurosim.training.objective import Readout, objective_of
 
 #: parameters to logits [batch, class] of one batch
 Logits = Callable[[dict[str, torch.Tensor]], torch.Tensor]
@@ -180,7 +180,8 @@ def robust_loss(model: nn.Module, inputs: torch.Tensor, how: Attack = Attack(), 
     Parameters
     ----------
     model, inputs, readout, untouched:
-        See `Objective`. The module is called with other parameters and stays as it is.
+        See `Objective`. The module is called with other parameters and stays as it is. Of an `OnChip`, devices are
+        attacked, in units of their spread.
     labels:
         `[batch]`, for the loss "task".
 
@@ -190,5 +191,5 @@ def robust_loss(model: nn.Module, inputs: torch.Tensor, how: Attack = Attack(), 
     >>> net.weight.grad.shape
     torch.Size([3, 4])
     """
-    on = Objective(model, inputs, labels, readout, untouched=tuple(untouched))
+    on = objective_of(model, inputs, labels, readout, untouched=tuple(untouched))
     return robust_distance(on.logits, on.parameters, how, generator=generator, labels=labels, reach=on.reach)

@@ -118,3 +118,8 @@ class Objective:
             raise NeurosimError("there is no teacher", where="training", hint="give train(teacher=...)")
         with torch.no_grad():
             return logits_of(output_of(self.teacher(self.inputs)), self.readout)
+
+
+def objective_of(model: nn.Module, *batch: torch.Tensor, **options: object) -> Objective:
+    """The objective of a batch: that of devices for an `OnChip`, else that of parameters; see `Objective`."""
+    return getattr(model, "objective", Objective)(model, *batch, **options)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import NeurosimError
-from neurosim.training.objective import READOUTS, Objective
+from neurosim.training.objective import READOUTS, Objective, objective_of
 from neurosim.training.recipe import Recipe
 from neurosim.training.recipes import make_recipe, name_of
 from neurosim.training.schedule import Schedule, rates_of, steps_of
@@ -69,8 +69,7 @@ class Plan:
 
     def objective(self, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], **steadier: object) -> Objective:
         """The objective of one batch."""
-        make = getattr(model, "objective", Objective)  # an OnChip has one of its own
-        return make(model, *batch, self.readout, self.rate_penalty, self.untouched, **steadier)
+        return objective_of(model, *batch, self.readout, self.rate_penalty, self.untouched, **steadier)
 
     def optimiser_of(self, model: nn.Module) -> torch.optim.Optimizer:
         """Adam, or stochastic gradient descent with Nesterov's momentum."""

@@ -30,6 +30,8 @@ from neurosim.training import (
     OnChip,
     SpikingNetwork,
     build,
+    robust_distance,
+    robust_loss,
     spiking_mlp,
     to_network,
     train,
@@ -500,6 +502,19 @@ def test_standard_training_on_a_chip_is_training_on_its_dies():
         torch.testing.assert_close(found[name], value.grad * factor, rtol=1e-4, atol=1e-6)
 
 
+def test_the_robust_loss_of_a_chip_attacks_its_devices():
+    chip = OnChip(mlp(), everything(), inputs().numpy(), mode="nominal")
+    chip.train()
+    how, generators = Attack(0.5, 2), [torch.Generator().manual_seed(3) for _ in range(2)]
+    loss = robust_loss(chip, inputs(1), how, generator=generators[0])
+    placement = chip.place()
+    expected = robust_distance(lambda devices: output_of(chip.run(placement, devices, inputs(1))).sum(0),
+                               placement.devices, how, generator=generators[1], reach=placement.reach)
+    assert torch.equal(loss, expected)
+    loss.backward()
+    assert all(value.grad.abs().sum() > 0 for value in chip.parameters())
+
+
 def test_an_objective_names_the_devices_of_several_dies_and_leaves_some_alone():
     chip = OnChip(mlp(), everything(), inputs().numpy(), dies=3, per_step=3)
     chip.train()
@@ -541,8 +556,8 @@ def test_an_interrupted_training_goes_on_with_the_dies_that_come_next(tmp_path):
     whole = train(chip(), *samples(), **options)
     with pytest.raises(KeyboardInterrupt):
         train(chip(), *samples(), **options, checkpoint=tmp_path / "c", progress=stop)
+    other = OnChip(mlp(), load_profile("mismatch"), samples()[0][:, :4], mode="noise", per_step=3)
     with pytest.raises(NeurosimError, match="chip"):
-        other = OnChip(mlp(), load_profile("mismatch"), samples()[0][:, :4], mode="noise", per_step=3)
         train(other, *samples(), **options, checkpoint=tmp_path / "c", resume=True)
     resumed = train(chip(), *samples(), **options, checkpoint=tmp_path / "c", resume=True)
     assert resumed.history == whole.history
