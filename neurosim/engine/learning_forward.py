@@ -19,6 +19,7 @@ import numpy as np
 from neurosim.engine.compiling import distinct, part, widest_vectors
 from neurosim.engine.events import add_rows
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO, emit
+from neurosim.engine.panels import add_product
 
 
 class Neurons(NamedTuple):
@@ -66,135 +67,155 @@ SURROGATES = {"triangle": TRIANGLE, "fast_sigmoid": FAST_SIGMOID, "arctan": ARCT
 
 
 @part
-def _potential(v, current, spent, limit, beta, gain, leak, v_reset, reset):
-    """One step of the membrane, with the reset of the step before."""
+def _potential(now, v, current, spent, limit, beta, gain, leak, v_reset, reset):
+    """One step of the membrane, from v to `now`, with the reset of the step before."""
     zero = v.dtype.type(0)
     if reset == SUBTRACT:
         for n in range(v.size):
-            v[n] = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - spent[n] * limit[n]
+            now[n] = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - spent[n] * limit[n]
     elif reset == ZERO:
         for n in range(v.size):
             before = v_reset[n] if spent[n] > zero else v[n]
-            v[n] = beta[n] * before + (gain[n] * current[n] + leak[n])
+            now[n] = beta[n] * before + (gain[n] * current[n] + leak[n])
     elif reset == HOLD:
         for n in range(v.size):
             after = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
-            v[n] = v_reset[n] if spent[n] > zero else after
+            now[n] = v_reset[n] if spent[n] > zero else after
     else:
         for n in range(v.size):
-            v[n] = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
+            now[n] = beta[n] * v[n] + (gain[n] * current[n] + leak[n])
 
 
 @part
-def _spike(v, limit, spent, resting, fired):
+def _spike(v, limit, resting, spikes, fired):
     """Who fires: above its limit, and not at rest."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if resting.size:
         for n in range(v.size):
             spike = (resting[n] == zero) & (v[n] > limit[n])
             fired[n] = spike
-            spent[n] = one if spike else zero
+            spikes[n] = one if spike else zero
     else:
         for n in range(v.size):
             spike = v[n] > limit[n]
             fired[n] = spike
-            spent[n] = one if spike else zero
+            spikes[n] = one if spike else zero
 
 
 @part
-def _rest(resting, spent, rest):
-    """How long each still rests."""
+def _rest(resting, spikes, rest):
+    """How long each rests from the next step on."""
     zero, one = resting.dtype.type(0), resting.dtype.type(1)
     for n in range(resting.size):
-        left = (resting[n] + rest * spent[n]) - one
+        left = (resting[n] + rest * spikes[n]) - one
         resting[n] = left if left > zero else zero
 
 
 @part
 def _mark(mask, v, limit, resting, bit, triangle, slope, relative):
-    """Set `bit` of the neurons whose surrogate derivative is not zero."""
+    """Set `bit` of the neurons whose surrogate derivative is not zero, and count them."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
+    others = np.uint8(bit - np.uint8(1))  # the bits of the samples before
+    count = 0
     if not triangle:
         for n in range(v.size):
-            mask[n] |= bit
+            mask[n] = (mask[n] & others) | bit
+        count = v.size
     elif relative:
         for n in range(v.size):
-            mask[n] |= bit if abs(v[n] - limit[n]) * slope < abs(limit[n]) else np.uint8(0)
+            near = abs(v[n] - limit[n]) * slope < abs(limit[n])
+            mask[n] = (mask[n] & others) | (bit if near else np.uint8(0))
+            count += near
     else:
         for n in range(v.size):
-            mask[n] |= bit if abs(v[n] - limit[n]) * slope < one else np.uint8(0)
+            near = abs(v[n] - limit[n]) * slope < one
+            mask[n] = (mask[n] & others) | (bit if near else np.uint8(0))
+            count += near
     if resting.size:
         for n in range(v.size):
-            mask[n] &= np.uint8(255) if resting[n] == zero else ~bit
+            mask[n] &= np.uint8(255) if resting[n] == zero else others
+    return count
+
+
+@part
+def _given(current, bias, drive, t, first, inputs, weight):
+    """The current from outside of all samples: bias, drive, and inputs times weight."""
+    for b in range(current.shape[0]):
+        if drive.size and bias.size:
+            for n in range(current.shape[1]):
+                current[b, n] = bias[n] + drive[t, first + b, n]
+        elif drive.size:
+            for n in range(current.shape[1]):
+                current[b, n] = drive[t, first + b, n]
+        elif bias.size:
+            for n in range(current.shape[1]):
+                current[b, n] = bias[n]
+        else:
+            for n in range(current.shape[1]):
+                current[b, n] = 0
+    if weight.size:
+        add_product(current, inputs[t, first:first + current.shape[0]], weight)
 
 
 @distinct
-def forward_block(drive, first, neurons, state, rule, spikes, potentials, currents, synaptics, keep, mask, readout,
-                  output, pointers, indices, counts, current, limit, fired, flags, busy):
+def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, potentials, currents, synaptics, mask,
+                  active, readout, output, pointers, indices, counts, current, limit, fired, flags, busy):
     """Run the samples `first` to `first + state.v.shape[0]`, at most eight; the state goes in and comes out.
 
-    drive `[time, batch, neurons]`, or of size 0: it lies where the potentials go. Written: spikes; if `keep`, the
-    potentials and mask `[time, neurons]`, a bit for each sample with a derivative; where not of size 0, currents (those
-    before the synapse) and synaptics; output `[time, batch, classes]`, the spikes times readout `[neurons, classes]`,
-    added to what is there; and the events, of step t and sample b in the slot (t + 1) samples + b, with those of the
-    state in front. All but the mask and the events are of the whole batch.
+    drive `[time, batch, neurons]`, or inputs `[time, batch, channels]` with weight `[channels, neurons]`; the other of
+    size 0. Written: spikes; potentials, of all steps or, as a ring, of two; where not of size 0, mask `[time, neurons]`
+    (a bit for each sample with a derivative) and active `[time]` (how many those are); currents (before the synapse)
+    and synaptics; output `[time, batch, classes]`, the spikes times readout `[neurons, classes]`, added to what is
+    there; and the events, of step t and sample b in the slot (t + 1) samples + b, with those of the state in front.
     """
     widest_vectors()
     rows, bias, alpha, gain_syn, beta, gain, leak, threshold, beta_adaptation, adaptation, v_reset = neurons
     v, synaptic, adapted, spent, resting = state
-    one = v.dtype.type(1)
+    zero, one = v.dtype.type(0), v.dtype.type(1)
     rest, slope = v.dtype.type(rule.refractory), v.dtype.type(rule.slope)
     samples, size = v.shape
+    ring, times = potentials.shape[0], spikes.shape[0]
     for b in range(samples):
         for n in range(size):
-            fired[n] = spent[b, n] > v.dtype.type(0)
+            fired[n] = spent[b, n] > zero
         emit(flags, busy, pointers, indices, b, counts)
-    for t in range(spikes.shape[0]):
+    for t in range(times):
+        _given(current, bias, drive, t, first, inputs, weight)
         for b in range(samples):
-            slot, sample = t * samples + b, first + b
-            given = drive[t, sample] if drive.size else potentials[t, sample]
-            if bias.size:
-                for n in range(size):
-                    current[n] = bias[n] + given[n]
-                if rows.size:
-                    add_rows(current, current, rows, pointers, indices, slot)
-            elif rows.size:
-                add_rows(current, given, rows, pointers, indices, slot)
-            else:
-                for n in range(size):
-                    current[n] = given[n]
+            slot, sample, x = t * samples + b, first + b, current[b]
+            before = spikes[t - 1, sample] if t > 0 else spent[b]
+            last = potentials[(t - 1) % ring, sample] if t > 0 else v[b]
+            now, emitted = potentials[t % ring, sample], spikes[t, sample]
+            if rows.size:
+                add_rows(x, x, rows, pointers, indices, slot)
             if currents.size:
                 for n in range(size):
-                    currents[t, sample, n] = current[n]
+                    currents[t, sample, n] = x[n]
             if alpha.size:
                 for n in range(size):
-                    synaptic[b, n] = alpha[n] * synaptic[b, n] + gain_syn[n] * current[n]
-                    current[n] = synaptic[b, n]
+                    x[n] = alpha[n] * synaptic[b, n] + gain_syn[n] * x[n]
+                    synaptic[b, n] = x[n]
                 if synaptics.size:
                     for n in range(size):
-                        synaptics[t, sample, n] = current[n]
+                        synaptics[t, sample, n] = x[n]
             if adaptation.size:
                 for n in range(size):
-                    adapted[b, n] = beta_adaptation[n] * adapted[b, n] + (one - beta_adaptation[n]) * spent[b, n]
+                    adapted[b, n] = beta_adaptation[n] * adapted[b, n] + (one - beta_adaptation[n]) * before[n]
                     limit[n] = threshold[n] + adaptation[n] * adapted[b, n]
-            elif t == 0:
-                for n in range(size):
-                    limit[n] = threshold[n]
-            _potential(v[b], current, spent[b], limit, beta, gain, leak, v_reset, rule.reset)
-            _spike(v[b], limit, spent[b], resting[b], fired)
+            reach = limit if adaptation.size else threshold
+            _potential(now, last, x, before, reach, beta, gain, leak, v_reset, rule.reset)
+            _spike(now, reach, resting[b], emitted, fired)
             emit(flags, busy, pointers, indices, slot + samples, counts)
-            for n in range(size):
-                spikes[t, sample, n] = spent[b, n]
-            if keep:
-                for n in range(size):
-                    potentials[t, sample, n] = v[b, n]
-                if b == 0:
-                    for n in range(size):
-                        mask[t, n] = 0
-                _mark(mask[t], v[b], limit, resting[b], np.uint8(1 << b), rule.surrogate == TRIANGLE, slope,
-                      rule.relative)
-            _rest(resting[b], spent[b], rest)
+            if mask.size:
+                count = _mark(mask[t], now, reach, resting[b], np.uint8(1 << b), rule.surrogate == TRIANGLE, slope,
+                              rule.relative)
+                active[t] += count
+            _rest(resting[b], emitted, rest)
             if readout.size:
                 for e in range(pointers[slot + samples], pointers[slot + samples + 1]):
                     for c in range(output.shape[2]):
                         output[t, sample, c] += readout[indices[e], c]
+    for b in range(samples):
+        for n in range(size):
+            v[b, n] = potentials[(times - 1) % ring, first + b, n]
+            spent[b, n] = spikes[times - 1, first + b, n]

@@ -117,7 +117,8 @@ class SpikingNetwork(nn.Module):
         output = signals[list(self._keys)[-1]]
         if not self.returns_spikes:
             return output
-        return output, torch.cat([signals[name].flatten(2) for name in self.hidden], dim=2)
+        spikes = [signals[name].flatten(2) for name in self.hidden]
+        return output, spikes[0] if len(spikes) == 1 else torch.cat(spikes, dim=2)
 
     def _together(self, group: tuple[str, ...], signals: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]
                   ) -> None:

@@ -68,30 +68,31 @@ class _Fused(torch.autograd.Function):
         state = State(*(np.zeros((batch, 0), neurons.beta.dtype) if tensor is None else
                         tensor.detach().contiguous().numpy() for tensor in parameters[_NEURONS:]))
         x, w, to_classes = _arrays((inputs, weight, readout), dtype, (3, 2, 2))
-        given = {"inputs": x, "weight": w} if weight is not None else {}
+        drive, x = (x[:0], x) if weight is not None else (x, x[:0])
         wanted = {name for name, tensor in zip(Neurons._fields, parameters, strict=False)
                   if tensor is not None and tensor.requires_grad}
         synapse = neurons.alpha.size > 0
         record = learning.forward(
-            x[:0] if given else x, neurons, state, rule, to_classes, torch.get_num_threads(), keep=keep, **given,
+            drive, x, w, neurons, state, rule, to_classes, torch.get_num_threads(), keep=keep,
             keep_currents=keep and ("gain_syn" if synapse else "gain") in wanted,
             keep_synaptics=keep and synapse and bool(wanted & {"gain", "alpha"}))
         output = None if readout is None else torch.from_numpy(record.output)
         return (torch.from_numpy(record.spikes), output, *map(torch.from_numpy, record.state),
-                (record, neurons, to_classes))
+                (record, neurons, w, to_classes))
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        ctx.rule, _, x, weight, *_ = inputs
-        ctx.record, ctx.neurons, ctx.readout = output[-1]
-        ctx.save_for_backward(x if weight is not None else None, weight)
+        ctx.rule, _, x, weight, *others = inputs
+        ctx.record, *ctx.arrays = output[-1]
+        # what the arrays are of, too: torch refuses the way back where one of them was changed in its place
+        ctx.save_for_backward(x if weight is not None else None, weight, *others)
         ctx.mark_non_differentiable(output[6])
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
         needed = ctx.needs_input_grad[2:]
-        found = _Back.apply(ctx.record, ctx.neurons, ctx.rule, ctx.readout, needed, *ctx.saved_tensors, *grads[:-1])
+        found = _Back.apply(ctx.record, *ctx.arrays, ctx.rule, needed, ctx.saved_tensors[0], *grads[:-1])
         return (None, None, *found)
 
 
@@ -99,8 +100,8 @@ class _Back(torch.autograd.Function):
     """The way back, as a function of its own: torch.func hands over its own kind of tensors."""
 
     @staticmethod
-    def forward(record: learning.Record, neurons: Neurons, rule: Rule, readout: np.ndarray, needed: Sequence[bool],
-                x: torch.Tensor | None, weight: torch.Tensor | None, grad: torch.Tensor | None,
+    def forward(record: learning.Record, neurons: Neurons, weight: np.ndarray, readout: np.ndarray, rule: Rule,
+                needed: Sequence[bool], x: torch.Tensor | None, grad: torch.Tensor | None,
                 grad_output: torch.Tensor | None, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         threads, nothing = torch.get_num_threads(), np.empty((0, 0, 0), neurons.beta.dtype)
         needs = dict(zip(("inputs", "weight", "readout", *Neurons._fields, *State._fields), needed, strict=True))
@@ -111,19 +112,9 @@ class _Back(torch.autograd.Function):
         carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy()
                         for g, of in zip((*grads[:3], None), record.initial[:4], strict=True)))
         values = record.potentials.copy() if _graph_is_kept() else record.potentials
-        grad, grad_output = (nothing if g is None else g.contiguous().numpy() for g in (grad, grad_output))
-        sums, to_classes, first = learning.backward(record, neurons, rule, values, grad, readout, grad_output, carry,
-                                                    [name for name, wanted in needs.items() if wanted], threads)
-        found = {**sums._asdict(), **first._asdict(), "readout": to_classes}
-        if weight is None:
-            found["inputs"] = values
-        else:
-            flat = values.reshape(-1, values.shape[2])
-            if needs["weight"]:
-                found["weight"] = learning.product_over_rows(x.numpy().reshape(flat.shape[0], -1), flat, threads)
-            if needs["inputs"]:
-                found["inputs"] = np.empty(x.shape, values.dtype)
-                learning.product(flat, weight.numpy().T, found["inputs"].reshape(flat.shape[0], -1), threads)
+        x, grad, grad_output = (nothing if g is None else g.contiguous().numpy() for g in (x, grad, grad_output))
+        found = learning.backward(record, x, weight, neurons, rule, values, grad, readout, grad_output, carry,
+                                  [name for name, wanted in needs.items() if wanted], threads)
         return tuple(torch.from_numpy(found[name]) if wanted else None for name, wanted in needs.items())
 
     @staticmethod

@@ -1,0 +1,107 @@
+"""A few rows times a matrix, `out += left right`, with the sums kept in registers.
+
+BLAS copies the matrix first, at every call; for eight rows that costs more than the product. And in loops over arrays
+LLVM does not find the sums that could stay in registers: so it gets them here as vectors, a few rows by two vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core.cgutils import alloca_once, for_range
+from numba.core.typing import Signature
+from numba.extending import intrinsic
+
+from neurosim.engine.compiling import part
+
+# bytes of a vector, and rows at a time: with 32 registers of 512 bits, or 16 of 256
+_WIDE = binding.get_host_cpu_features().get("avx512f", False)
+_BYTES, ROWS = (64, 8) if _WIDE else (32, 4)
+
+
+def _tile(rows: int, vectors: int) -> Callable:
+    """`rows` rows of out from the row `first` on, `vectors` vectors from `column` on (0: one number): an intrinsic.
+
+    ``out[r, c] += sum over k of left[r, k] right[k, c]``, all three contiguous.
+    """
+
+    @intrinsic
+    def tile(typing_context, out, left, right, first, column):
+        def generate(context: object, builder: ir.IRBuilder, signature: Signature, arguments: tuple) -> ir.Constant:
+            def number(value: int) -> ir.Constant:
+                return ir.Constant(ir.IntType(64), value)
+
+            def place(array: object, row: ir.Value, at: ir.Value, kind: ir.Type) -> ir.Value:
+                width = builder.extract_value(array.shape, 1)
+                pointer = builder.gep(array.data, [builder.add(builder.mul(row, width), at)])
+                return builder.bitcast(pointer, kind.as_pointer())
+
+            scalar, align = context.get_value_type(out.dtype), out.dtype.bitwidth // 8
+            lanes = _BYTES // align if vectors else 1
+            kind = ir.VectorType(scalar, lanes) if vectors else scalar
+            c, a, b = (context.make_array(array)(context, builder, value)
+                       for array, value in zip((out, left, right), arguments[:3], strict=True))
+            columns = [builder.add(arguments[4], number(v * lanes)) for v in range(max(vectors, 1))]
+            lines = [builder.add(arguments[3], number(r)) for r in range(rows)]
+            targets = [place(c, line, at, kind) for line in lines for at in columns]
+            sums = [alloca_once(builder, kind) for _ in targets]  # registers, once LLVM has seen them
+            for target, total in zip(targets, sums, strict=True):
+                builder.store(builder.load(target, align=align), total)
+            with for_range(builder, builder.extract_value(b.shape, 0)) as loop:
+                factors = [builder.load(place(b, loop.index, at, kind), align=align) for at in columns]
+                for r, line in enumerate(lines):
+                    weight = builder.load(place(a, line, loop.index, scalar), align=align)
+                    if vectors:
+                        weight = builder.insert_element(ir.Constant(kind, ir.Undefined), weight, number(0))
+                        every = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+                        weight = builder.shuffle_vector(weight, ir.Constant(kind, ir.Undefined), every)
+                    for total, factor in zip(sums[r * len(factors):], factors, strict=False):
+                        term = builder.fmul(weight, factor, flags=("contract",))
+                        builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+            for target, total in zip(targets, sums, strict=True):
+                builder.store(builder.load(total), target, align=align)
+            return context.get_dummy_value()
+
+        return types.void(out, left, right, types.int64, types.int64), generate
+
+    return tile
+
+
+_full_2, _full_1, _full_0 = (_tile(ROWS, vectors) for vectors in (2, 1, 0))
+_half_2, _half_1, _half_0 = (_tile(ROWS // 2, vectors) for vectors in (2, 1, 0))
+_single_2, _single_1, _single_0 = (_tile(1, vectors) for vectors in (2, 1, 0))
+
+
+@part
+def add_product(out, left, right):
+    """``out += left right``: out `[rows, columns]`, left `[rows, k]`, right `[k, columns]`, all contiguous."""
+    lanes = _BYTES // out.itemsize
+    rows, columns = out.shape
+    two, one = columns - columns % (2 * lanes), columns - columns % lanes
+    first = 0
+    while first + ROWS <= rows:
+        for column in range(0, two, 2 * lanes):
+            _full_2(out, left, right, first, column)
+        for column in range(two, one, lanes):
+            _full_1(out, left, right, first, column)
+        for column in range(one, columns):
+            _full_0(out, left, right, first, column)
+        first += ROWS
+    while first + ROWS // 2 <= rows:
+        for column in range(0, two, 2 * lanes):
+            _half_2(out, left, right, first, column)
+        for column in range(two, one, lanes):
+            _half_1(out, left, right, first, column)
+        for column in range(one, columns):
+            _half_0(out, left, right, first, column)
+        first += ROWS // 2
+    while first < rows:
+        for column in range(0, two, 2 * lanes):
+            _single_2(out, left, right, first, column)
+        for column in range(two, one, lanes):
+            _single_1(out, left, right, first, column)
+        for column in range(one, columns):
+            _single_0(out, left, right, first, column)
+        first += 1
