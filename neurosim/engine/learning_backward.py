@@ -141,8 +141,8 @@ def _adaptations(adapted, initial, beta_adaptation, pointers, indices):
 
 @gradient
 def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, initial, inputs, weight_back,
-                   grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, carry, sums, weight_sum, readout_sum,
-                   adapted, total, spikes_t, inputs_t, limit):
+                   grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, carry, sums, weight_sum,
+                   readout_sum, adapted, total, spikes_t, inputs_t, limit):
     """Go back through the samples `first` to `first + carry.v.shape[0]`.
 
     values `[time, batch, neurons]`: the membranes; each step leaves the gradient to the current behind. to_rows: rows
