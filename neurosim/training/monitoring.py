@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from neurosim.errors import NeurosimError
 from neurosim.training.deviations import Parameters, Reach, gaussian, moved
+from neurosim.training.layers import SpikingPopulation
 from neurosim.training.objective import Readout, logits_of, output_of
 from neurosim.training.samples import Samples
 
@@ -81,7 +82,9 @@ class Voices:
 
     def _of_layer(self, name: str) -> Callable[[nn.Module, object, object], None]:
         def count(module: nn.Module, given: object, result: object) -> None:
-            self.counts[name] = self.counts.get(name, 0) + output_of(result).detach()
+            spikes = output_of(result).detach()
+            self.counts[name] = spikes.sum(dim=0) if isinstance(module, SpikingPopulation) else (
+                self.counts.get(name, 0) + spikes)  # snnTorch's are called step by step
         return count
 
     def _of_model(self, module: nn.Module, given: object, result: object) -> None:
@@ -90,7 +93,8 @@ class Voices:
 
 
 def _is_neuron(module: nn.Module) -> bool:
-    return any(cls.__module__.startswith("snntorch._neurons") for cls in type(module).__mro__)
+    return isinstance(module, SpikingPopulation) or any(
+        cls.__module__.startswith("snntorch._neurons") for cls in type(module).__mro__)
 
 
 def refuse_mute_layers(epochs_mute: Mapping[str, int], kinds: Mapping[str, str], epoch: int, rate: float) -> None:

@@ -14,6 +14,7 @@ import xarray as xr
 
 import neurosim as ns
 from neurosim.cli import main
+from neurosim.network.forward import run
 
 BAD_PROFILE = """
 name = "bad one"
@@ -176,6 +177,11 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "no epochs": (["train", "digits", "--epochs", 0, "--out", folder / "m.h5"], "epochs"),
         "no setting": (["train", "digits", "--setting", "etta=1", "--out", folder / "m.h5"], "etta"),
         "no size": (["train", "digits", "--size", "hiden=1", "--out", folder / "m.h5"], "hiden"),
+        "no loss of this name": (["attack", model, "--inputs", data, "--loss", "kll"], "did you mean 'kl'"),
+        "a negative size": (["attack", model, "--inputs", data, "--size", "-1"], "sizes are [-1.0]"),
+        "more samples than there are": (["attack", model, "--inputs", data, "--samples", 9], "allowed: 1 to 8"),
+        "a plot as text": (["attack", model, "--inputs", data, "--plot", folder / "p.txt"], ".svg, .png, .pdf"),
+        "no chip of this name": (["attack", model, "--inputs", data, "--profile", "mismtach"], "mismatch"),
         "no task at all": (["train", "--out", folder / "m.h5"], "task is missing"),
         "no place for the model": (["train", "digits"], "out is missing"),
         "no config": (["train", "--config", folder / "none.toml"], "no such file"),
@@ -242,6 +248,32 @@ def test_train_on_a_chip(call, tmp_path):
     assert "--profile NAME --on-chip" in call("train", "digits", "--on-chip", "noise", "--out", model)[2]
     assert "on_chip is missing" in call("train", "digits", "--profile", "mismatch", "--chip-option", "dies=2", "--out",
                                         model)[2]
+
+
+def test_attack_on_parameters_and_on_devices(call, model, tmp_path):
+    """On the parameters, the sizes are of each; on a chip type they count its spreads: here 0.2 of each parameter."""
+    arguments = ("attack", model, "--inputs", tmp_path / "data.npz", "--draws", 2, "--steps", 3, "--json")
+    code, out, err = call(*arguments, "--size", 0.2, "--size", 0.4, "--plot", tmp_path / "p.svg")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [point["size"] for point in found["points"]] == [0.2, 0.4]
+    network = ns.Network.load(model)
+    with np.load(tmp_path / "data.npz") as data:
+        expected = (run(network, data["inputs"]).prediction == data["labels"]).mean()
+    assert found["accuracy"] == pytest.approx(expected)
+    assert (found["samples"], found["draws"], found["attack"]["steps"], found["attack"]["loss"]) == (8, 2, 3, "task")
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    code, out, err = call(*arguments, "--size", 1, "--size", 2, "--profile", "mismatch")
+    assert code == 0, err
+    on_chip = json.loads(out)
+    assert on_chip["unit"] == "spreads of each device of mismatch"
+    for one, other in zip(found["points"], on_chip["points"], strict=True):
+        assert other["size"] == pytest.approx(5 * one["size"])
+        assert {name: value for name, value in other.items() if name != "size"} == pytest.approx(
+            {name: value for name, value in one.items() if name != "size"}), "the same box, the same draws"
+    code, out, err = call(*arguments[:-1], "--samples", 4, "--profile", "pcm_hermes")
+    assert code == 0, err
+    assert "spreads of each device of pcm_hermes" in " ".join(out.split())
 
 
 def test_train_from_a_file(call, tmp_path):

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from neurosim.errors import NeurosimError
-from neurosim.training import LSNN, Hybrid, spiking_mlp, train
+from neurosim.training import LSNN, Hybrid, SpikingNetwork, as_network, spiking_mlp, train
 from neurosim.training.deviations import relative
-from neurosim.training.monitoring import accuracy, noisy_accuracy
+from neurosim.training.monitoring import Voices, accuracy, noisy_accuracy
 
 
 def blobs(samples: int = 48, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -240,6 +240,21 @@ def test_a_layer_that_says_nothing_stops_the_training(scale, bias, message):
         model.fc1.bias.fill_(bias)
     with pytest.raises(NeurosimError, match=message):
         train(model, *blobs(), epochs=5, batch_size=16, learning_rate=1e-6)
+
+
+def test_neurosims_own_layers_are_listened_to():
+    model = SpikingNetwork.from_network(as_network(spiking_mlp(8, 3, hidden=12), blobs()[0][:, :4], 1e-3),
+                                        dtype=torch.float32, returns_spikes=True)
+    voices = Voices(model)
+    with voices.listening():
+        _, spikes = model(torch.tensor(blobs()[0]))
+    assert torch.equal(voices.counts["layers.lif1"], spikes.sum(dim=0))
+    assert voices.mute() == {}
+    with torch.no_grad():
+        model["fc1"].weight.zero_()
+        model["fc1"].bias.fill_(-1)
+    with pytest.raises(NeurosimError, match=r"layer layers\.lif1: no neuron has fired"):
+        train(model, *blobs(), epochs=3, learning_rate=1e-9)
 
 
 def test_a_run_that_cannot_go_on_leaves_no_checkpoint(tmp_path):
