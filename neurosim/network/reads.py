@@ -152,7 +152,8 @@ def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> e
 
     def product(state: np.ndarray, step: int) -> np.ndarray:
         buffer[:] = 0
-        _read_rows(read, state, noise[step] if noise.size else noise, buffer, count, False)
+        if step:  # before the first there is no state, and nothing is read
+            _read_rows(read, state, noise[step] if noise.size else noise, buffer, count, False)
         return buffer[:, :outputs]
 
     return product
