@@ -93,7 +93,8 @@ class OnChip(nn.Module):
     attack    nominal devices, moved as `attack` finds inside a box of so many spreads of each of them
     ========  ========================================================================================================
 
-    With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32.
+    With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32. Devices are
+    as they stand: what a read or a converter adds in each step of a run is not trained with.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ class OnChip(nn.Module):
         self._links = find_links(module, self._network, lambda twin: as_network(twin, sample, dt))
         module.train(training)
         self.train(training)
-        self._mapped: tuple[tuple, MappedNetwork] | None = None
+        self._mapped: tuple[tuple[tuple[int, int], ...], MappedNetwork, list[torch.Tensor]] | None = None
         self._shown: tuple[int, int] | None = None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         Dies(self.mapped(), seed, programming, time)  # refuses what is out of range, now
@@ -277,8 +278,14 @@ class OnChip(nn.Module):
         output = exactly(output, value)
         return (output, *result[1:]) if isinstance(result, tuple) else output
 
-    def forward(self, inputs: torch.Tensor, **options: torch.Tensor) -> Result:
-        """What the module gives, on the dies of this step."""
+    @property
+    def units(self) -> int:
+        """How many hidden neurons the module has, if it says so: the width of a mask."""
+        return self.module.units
+
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> Result:
+        """What the module gives, on the dies of this step; mask is handed on to modules that take one."""
+        options = {} if mask is None else {"mask": mask}
         return self.over_dies([(placement, placement.devices) for placement in self.placements(inputs)], inputs,
                               **options)
 

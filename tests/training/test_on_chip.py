@@ -461,7 +461,7 @@ SETTINGS = {"entropy_sgd": {"steps": 2}, "hybrid": {"steps": 2}, "adversarial": 
             "robust": {"steps": 1}}
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "dropout"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_trains_on_a_chip(recipe):
     chip = OnChip(mlp(), everything(), samples()[0][:, :4], mode="sampled", dies=2, per_step=2)
     before = {name: value.detach().clone() for name, value in chip.named_parameters()}
@@ -500,6 +500,11 @@ def test_standard_training_on_a_chip_is_training_on_its_dies():
         layer, parameter = name.split(".")
         factor = torch.tensor(die[layer][parameter]) / dict(chip.module.named_parameters())[name].detach()
         torch.testing.assert_close(found[name], value.grad * factor, rtol=1e-4, atol=1e-6)
+
+
+def test_a_module_without_a_mask_takes_none_on_a_chip():
+    with pytest.raises(NeurosimError, match="takes no mask"):
+        train(OnChip(snntorch_net(), everything(), samples()[0][:, :4]), *samples(), recipe="dropout", epochs=1)
 
 
 def test_the_robust_loss_of_a_chip_attacks_its_devices():
