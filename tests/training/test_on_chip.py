@@ -331,6 +331,39 @@ def test_the_gradient_of_a_die_passes_the_factor_of_each_device():
         torch.testing.assert_close(slope, expected.detach(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("chip_name", "alike"), [("everything", 0.9999), ("pcm", 0.95), ("reram", 0.98),
+                                                  ("single", 0.97), ("offset", 0.95), ("stuck cells", 0.8)])
+def test_the_gradient_is_that_of_the_dies_that_are_deployed(chip_name, alike):
+    """Against central differences of the whole road without torch: mapping, die, simulator. Without levels.
+
+    On a crossbar write noise passes straight through, as if it did not depend on the weight: so only nearly.
+    """
+    profile = CHIPS[chip_name]()
+    if profile.crossbar is not None and profile.crossbar.levels is not None:
+        profile = profile.with_values({"crossbar.levels": None})
+    net = nn.Sequential(seeded(nn.Linear(CHANNELS, 6)), nn.Tanh(), seeded(nn.Linear(6, 3)))
+    chip = OnChip(Stepped(net), profile, inputs().numpy(), mode="sampled", seed=3)
+    chip.train()
+    coefficients = torch.rand(STEPS, BATCH, 3, generator=torch.Generator().manual_seed(8)) - 0.5
+    (chip(inputs(1)) * coefficients).sum().backward()
+    network = chip.to_network()
+    weight = net[0].weight.detach().numpy()
+    found, expected = net[0].weight.grad.numpy(), np.zeros_like(weight)
+    for place in np.ndindex(*weight.shape):
+        values = []
+        for step in (5e-3, -5e-3):
+            moved_weight = weight.astype(np.float64)
+            moved_weight[place] += step
+            first = replace(network.nodes[0], layer=replace(network.nodes[0].layer, weight=moved_weight))
+            there = replace(network, nodes=(first, *network.nodes[1:]))
+            die = Dies(map_network(there, profile), 3).parameters(0)
+            values.append((run(there, inputs(1).numpy(), die, dtype=np.float64).output * coefficients.numpy()).sum())
+        expected[place] = (values[0] - values[1]) / 1e-2
+    cosine = (found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected)
+    assert cosine > alike
+    assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(expected), rel=2 * np.sqrt(1 - alike))
+
+
 def test_a_large_weight_pays_for_the_noise_of_its_column():
     """``w' = w + (w_max / g_max) dg``: the derivative with respect to the largest weight has the noise of all."""
     chip = OnChip(mlp(), load_profile("pcm_hermes"), inputs().numpy())
