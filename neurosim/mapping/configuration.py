@@ -189,22 +189,20 @@ class Configuration:
 
         A column is an input of the population, or one of its own neurons where recurrent.
         """
-        size = 1 + int(max(self.words.neuron.max(initial=0), self.places[name][:, 1].max()))
-        rows = np.full((self.codes.shape[0], size), -1)
-        rows[tuple(self.places[name].T)] = np.arange(self.places[name].shape[0])
-        row = rows[self.words.core, self.words.neuron]
+        words, place = self.words, self.places[name]
+        rows = np.full((self.codes.shape[0], 1 + max(words.neuron.max(initial=0), place[:, 1].max())), -1)
+        rows[tuple(place.T)] = np.arange(place.shape[0])
+        row = rows[words.core, words.neuron]
         column, recurrent = np.full(row.size, -1), np.zeros(row.size, bool)
+        last = max([words.tag.max(initial=0), self.input_tags.max(), *(tags.max() for tags in self.tags.values())])
         for own, (tags, reach) in ((False, self._source_tags(source)), (True, (self.tags[name], self.targets[name]))):
-            for core in np.unique(self.places[name][:, 0]):
-                listening = np.flatnonzero((row >= 0) & (self.words.core == core) & (column < 0))
-                senders = np.flatnonzero((tags >= 0) & (reach >> core & 1).astype(bool))
-                order = senders[np.argsort(tags[senders])]
-                at = np.searchsorted(tags[order], self.words.tag[listening])
-                at = np.minimum(at, order.size - 1)
-                found = order.size > 0
-                hit = listening[tags[order[at]] == self.words.tag[listening]] if found else listening[:0]
-                column[hit] = order[at[tags[order[at]] == self.words.tag[listening]]] if found else -1
-                recurrent[hit] = own
+            for core in np.unique(place[:, 0]):
+                sender = np.full(last + 1, -1)
+                sending = np.flatnonzero(reach >> core & 1)
+                sender[tags[sending]] = sending
+                here = np.flatnonzero((row >= 0) & (words.core == core) & (column < 0))
+                hit = here[sender[words.tag[here]] >= 0]
+                column[hit], recurrent[hit] = sender[words.tag[hit]], own
         if ((row >= 0) & (column < 0)).any():
             lost = int(np.flatnonzero((row >= 0) & (column < 0))[0])
             raise NeurosimError(f"a word of {name}[{row[lost]}] listens to tag {self.words.tag[lost]}, which neither "

@@ -16,6 +16,12 @@ count is 3350 beats a class, this reading gives 2802, the nearest of those that 
 Window "annotation": 100 samples at 180 Hz centred on the annotation, each lead to zero mean and unit variance
 within the window; no beat is lost.
 
+Codings of a lead's value v at a step:
+
+``current``  v itself, for networks that take numbers.
+``levels``   spikes, for chips that take events: a lead has a row of window comparators, from -2 to 4 in even steps, the
+outermost ones open; the one whose window holds v fires, once in every step.
+
 Records are read with wfdb. The prepared arrays are kept in the cache, because making them takes seconds.
 """
 
@@ -45,6 +51,7 @@ PACED = (102, 104, 107, 217)
 RECORDS = tuple(sorted(DS1 + DS2 + PACED))
 SPLITS = ("random", "patient")
 WINDOWS = ("peak", "annotation")
+CODINGS = ("current", "levels")
 
 _FOLDER = "mit-bih-arrhythmia-database-1.0.0"
 PUBLICATION = files.Publication(
@@ -53,6 +60,7 @@ PUBLICATION = files.Publication(
     sums="SHA256SUMS.txt", sums_sha256="b61158a96d5f2ca80edfb354a9a66a6324836c390a84e1966dcee2b907d6be43")
 
 _SHORTEST, _PAD, _SIZE, _PEAK = 50, 150, 100, (30, 70)
+_LOWEST, _HIGHEST = -2.0, 4.0  # of the comparators, in standard deviations of a beat
 _PREPARATION = 1  # raise it when other numbers come out: what is kept is then made anew
 _SEED = 42
 _PARTS = ("train", "validation", "test")
@@ -79,7 +87,7 @@ def fetch() -> Path:
     return files.obtain(PUBLICATION)
 
 
-def load(split: str = "random", window: str | None = None) -> Task:
+def load(split: str = "random", window: str | None = None, coding: str = "current", levels: int = 16) -> Task:
     """Beats of classes N, L, R, V, `[100, beat, 2]`, dt 1/180 s, every class as often as the rarest one.
 
     Parameters
@@ -95,15 +103,41 @@ def load(split: str = "random", window: str | None = None) -> Task:
     window:
         "peak" or "annotation", see the module. By default "peak" for the random split, as published, and
         "annotation" for the patient split: the peak rule leaves 86 beats of class R in DS1.
+    coding:
+        "current" or "levels", see the module.
+    levels:
+        Comparators of a lead in coding "levels"; the inputs are then `[100, beat, 2 levels]`.
     """
     if split not in SPLITS:
         raise NeurosimError(f"split is {split!r}", where="task ecg", allowed=", ".join(SPLITS))
     window = window or dict(zip(SPLITS, WINDOWS, strict=True))[split]
     if window not in WINDOWS:
         raise NeurosimError(f"window is {window!r}", where="task ecg", allowed=", ".join(WINDOWS))
+    if coding not in CODINGS:
+        raise NeurosimError(f"coding is {coding!r}", where="task ecg", allowed=", ".join(CODINGS))
+    if isinstance(levels, bool) or int(levels) != levels or levels < 2:
+        raise NeurosimError(f"levels is {levels!r}", where="task ecg", allowed="a whole number from 2 up")
     arrays = prepared(PUBLICATION, split, window)
+    settings: dict[str, object] = {"split": split, "window": window}
+    if coding == "levels":
+        arrays |= {f"{part}_inputs": in_levels(arrays[f"{part}_inputs"], int(levels)) for part in _PARTS}
+        settings |= {"coding": coding, "levels": int(levels)}
     return Task("ecg", *(Split(arrays[f"{part}_inputs"], arrays[f"{part}_labels"]) for part in _PARTS), CLASSES, DT,
-                CITATION, {"split": split, "window": window})
+                CITATION, settings)
+
+
+def in_levels(signals: np.ndarray, levels: int) -> np.ndarray:
+    """`[time, beat, lead]` as spikes `[time, beat, lead levels]`, float32 of 0 and 1; see the module.
+
+    >>> in_levels(np.array([-9.0, 0.9, 1.1, 9.0]).reshape(4, 1, 1), 2)[:, 0]
+    array([[1., 0.],
+           [1., 0.],
+           [0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    edges = np.linspace(_LOWEST, _HIGHEST, levels + 1)[1:-1]
+    which = np.searchsorted(edges, signals)
+    return (which[..., None] == np.arange(levels)).astype(np.float32).reshape(*signals.shape[:2], -1)
 
 
 def prepared(publication: files.Publication, split: str, window: str) -> dict[str, np.ndarray]:

@@ -528,3 +528,23 @@ def test_folders_that_cannot_be_used_are_named(small, tmp_path, monkeypatch):
     monkeypatch.setenv("NEUROSIM_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(NeurosimError, match="environment variable NEUROSIM_DATA: there is no folder"):
         files.obtain(small)
+
+
+@given(st.integers(2, 20), st.lists(st.floats(-9, 9), min_size=4, max_size=4))
+def test_one_comparator_of_every_lead_fires_in_every_step(levels, values):
+    signals = np.array(values).reshape(2, 1, 2)
+    spikes = ecg.in_levels(signals, levels)
+    assert spikes.shape == (2, 1, 2 * levels)
+    found = spikes.reshape(2, 1, 2, levels)
+    np.testing.assert_array_equal(found.sum(axis=3), 1)
+    edges = np.linspace(-2, 4, levels + 1)
+    windows = np.array([edges[:-1], edges[1:]])
+    windows[0, 0], windows[1, -1] = -np.inf, np.inf
+    low, high = windows[:, found.argmax(axis=3)]
+    assert ((low <= signals) & (signals <= high)).all()
+
+
+def test_ecg_refuses_what_is_no_coding():
+    for options, said in (({"coding": "rate"}, "allowed: current, levels"), ({"levels": 1}, "levels is 1")):
+        with pytest.raises(NeurosimError, match=said):
+            load_task("ecg", **options)
