@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import typer
 
-from neurosim.cli.output import JSON, command_line, key_values, print_json
+from neurosim.cli.output import JSON, command_line, key_values, print_json, seconds
 from neurosim.errors import NeurosimError
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ def deploy(
     mismatch: float = typer.Option(None, help="Every weight and bias times N(1, MISMATCH^2), as published."),
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the profile, such as crossbar.levels=16."),
     level: str = typer.Option(None, help="neuron or circuit; default: what the model's layers are of."),
-    time: float = typer.Option(None, help="Seconds after programming, for chips that drift."),
+    time: str = typer.Option(None, help="After programming, for chips that drift: 3600, 90s, 20min, 1h, 30d, 1y."),
+    calibrate: list[str] = typer.Option([], help="Steps after programming, in order: gdc, gdc_column, adc, scale, "
+                                                 "batchnorm, remap; several with commas, or one each time."),
+    adc_bits: int = typer.Option(None, help="Bits of the converters: the profile's adc.bits."),
+    wires: str = typer.Option(None, help="none, column, full or nonlinear: the profile's wires.level."),
     programming: int = typer.Option(0, help="Which programming of the dies: other write noise on the same devices."),
     inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
                                            "default: the test samples of the model's task."),
@@ -48,6 +52,9 @@ def deploy(
         chip = chip.with_mismatch(mismatch)
     if change:
         chip = chip.with_values(key_values(change, "--set"))
+    reading = {"adc.bits": adc_bits, "wires.level": wires}
+    if any(value is not None for value in reading.values()):
+        chip = chip.with_values({key: value for key, value in reading.items() if value is not None})
     if threshold is not None and not 0 <= threshold <= 1:
         raise NeurosimError(f"threshold is {threshold:g}", where="--threshold", allowed="an accuracy from 0 to 1")
     mapped = map_network(network, chip, level)
@@ -55,7 +62,8 @@ def deploy(
         raise NeurosimError("a chip of circuits has no spread of whole weights", where="--mismatch",
                             hint="change its currents' with --set circuit.mismatch.area=0.25, or single ones")
     samples, labels, about = samples_of(network, inputs)
-    found = run_dies(mapped, samples, labels, dies, seed, out=out, time=time, programming=programming,
+    found = run_dies(mapped, samples, labels, dies, seed, out=out, time=None if time is None else seconds(time),
+                     programming=programming, calibrate=[step for text in calibrate for step in text.split(",")],
                      keep_predictions=keep_predictions, threads=threads, precision=precision,
                      about={**about, "recipe": network.provenance.get("recipe"), "model": model.name,
                             "command": command_line()})
@@ -74,6 +82,8 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
         "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
         "threshold": run.default_threshold if threshold is None else threshold, "latency": run.latency,
         "energy": _energy(run),
+        **({} if run.calibration is None else {"calibration": dict(zip(
+            run.calibration["step"].values.tolist(), run.calibration.mean("die").values.tolist(), strict=True))}),
         "summary": {statistic.name.split(" at ")[0]: {"value": statistic.value, "low": statistic.low,
                                                       "high": statistic.high, "confidence": statistic.confidence}
                     for statistic in run.summary(threshold)},

@@ -26,6 +26,7 @@ _CHUNK = 64
 def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
            dies: int | Sequence[int] = 100, seed: int = 0, *, out: str | os.PathLike[str] | None = None,
            time: float | None = None, programming: int = 0, keep_predictions: bool = False,
+           calibrate: Sequence[str] = (),
            threads: int | None = None, chunk: int = _CHUNK, precision: str = "float32", progress: bool | None = None,
            about: Mapping[str, object] | None = None) -> Run:
     """Run a network on many dies of its chip type.
@@ -49,6 +50,9 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
         Seconds after programming, for chips that drift.
     programming:
         Which programming of the dies; see `Dies`.
+    calibrate:
+        Steps that each die takes after programming, in their order: "gdc", "gdc_column", "adc", "scale", "batchnorm",
+        "remap" (see `neurosim.deployment.calibration`). `Run.calibration` has the accuracy before, and after each.
     keep_predictions:
         Also store the class that each die gives each sample.
     threads:
@@ -74,7 +78,8 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
     >>> run.accuracy.values
     array([1., 1., 1.])
     """
-    plan = make_plan(mapped, inputs, labels, dies, seed, time, programming, precision, keep_predictions)
+    plan = make_plan(mapped, inputs, labels, dies, seed, time, programming, precision, keep_predictions,
+                     calibrate)
     threads = _at_least_one("threads", threads if threads is not None else os.cpu_count() or 1)
     chunk = max(_at_least_one("chunk", chunk), threads)
     done: dict[int, Counts] = {}

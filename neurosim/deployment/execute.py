@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neurosim.deployment.calibration import Calibration
 from neurosim.deployment.plan import Plan
 from neurosim.energy import Activity
 from neurosim.network.activity import together
@@ -23,7 +24,8 @@ class Counts:
     """What some dies did; every array has the dies first.
 
     correct `[die]` and spikes `[die, layer]`, int64; events `[die, place, event]`, float64, see `energy.ledger`;
-    conversions (of currents) and saturated (those out of the converter's range) `[die, array]`, int64;
+    stages `[die, stage]`, correct before, and after each step of calibration; conversions (of currents) and saturated
+    (those out of the converter's range) `[die, array]`, int64;
     prediction `[die, sample]` int32, or `[die, 0]` where it is not kept.
     """
 
@@ -32,6 +34,7 @@ class Counts:
     events: np.ndarray
     conversions: np.ndarray
     saturated: np.ndarray
+    stages: np.ndarray
     prediction: np.ndarray
 
 
@@ -47,10 +50,10 @@ def spiking_layers(plan: Plan) -> dict[str, int]:
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
     if len(numbers) >= threads:
-        yield from pool.map(lambda die: _counts(plan, die, _run(plan, _compile(plan, die))), numbers)
+        yield from pool.map(lambda die: _die(plan, die), numbers)
     else:
         for die in numbers:
-            yield _counts(plan, die, _run(plan, _compile(plan, die), pool))
+            yield _die(plan, die, pool)
 
 
 def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
@@ -58,9 +61,21 @@ def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
     return _counts(plan, None, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
 
 
-def _compile(plan: Plan, die: int) -> list[Step]:
-    parameters, reads = plan.dies.as_run(die, np.dtype(plan.precision))
-    return compile_steps(plan.mapped.network, parameters, np.dtype(plan.precision), reads=reads)
+def _die(plan: Plan, die: int, pool: ThreadPoolExecutor | None = None) -> Counts:
+    """One die; with a calibration also without it, and after each of its steps."""
+    if plan.calibration is None:
+        return _counts(plan, die, _run(plan, _compile(plan, die, None), pool))
+    stages = []
+    for stage in plan.calibration.stages():
+        parts = _run(plan, _compile(plan, die, stage), pool)
+        stages.append(np.count_nonzero(np.concatenate([part.prediction for part in parts]) == plan.labels))
+    return replace(_counts(plan, die, parts), stages=np.array([stages], np.int64))
+
+
+def _compile(plan: Plan, die: int, calibration: Calibration | None) -> list[Step]:
+    dtype = np.dtype(plan.precision)
+    made = plan.dies.as_run(die, dtype) if calibration is None else calibration.die(plan.dies, die, dtype)
+    return compile_steps(plan.mapped.network, made[0], dtype, reads=made[1])
 
 
 def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) -> list[Forward]:
@@ -84,5 +99,5 @@ def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     return Counts(
         np.array([np.count_nonzero(prediction == plan.labels)]),
         np.array([[count.sum() for count in fired.values()]], np.int64).reshape(1, -1), events[None],
-        *converted.T[:, None],
+        *converted.T[:, None], np.empty((1, 0), np.int64),
         prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32))

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from neurosim import __version__
+from neurosim.deployment.calibration import Calibration, make_calibration
 from neurosim.deployment.ranges import find_ranges
 from neurosim.dies import Dies
 from neurosim.energy import Ledger
@@ -33,6 +34,7 @@ class Plan:
     data_hash: str
     precision: str
     keep_predictions: bool
+    calibration: Calibration | None
 
     @property
     def mapped(self) -> MappedNetwork:
@@ -50,12 +52,13 @@ class Plan:
             "format": "neurosim run 2", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
             "seed": self.dies.seed, "programming": self.dies.programming, "time": self.dies.time,
             "precision": self.precision, "keep_predictions": self.keep_predictions,
+            "calibrate": list(self.calibration.steps) if self.calibration else [],
         }
 
 
 def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
               dies: int | Sequence[int], seed: int, time: float | None, programming: int, precision: str,
-              keep_predictions: bool) -> Plan:
+              keep_predictions: bool, calibrate: Sequence[str] = ()) -> Plan:
     """Check everything that a run is given; raises `NeurosimError` on the first thing that cannot be."""
     if precision not in PRECISIONS:
         raise NeurosimError(f"precision is {precision!r}", where="deploy", allowed=" or ".join(PRECISIONS))
@@ -68,7 +71,7 @@ def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] |
     checked = _labels(labels, inputs.shape[1], classes)
     digest.update(checked.data)
     return Plan(lot, _numbers(dies), blocks, checked, inputs.shape[0], digest.hexdigest(), precision,
-                bool(keep_predictions))
+                bool(keep_predictions), make_calibration(lot, inputs, calibrate))
 
 
 def _labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> np.ndarray:

@@ -75,6 +75,11 @@ class Run:
         return unpriced(self.dataset["events"].values, self.dataset["price"].values) if "price" in self.dataset else ()
 
     @property
+    def calibration(self) -> xr.DataArray | None:
+        """Accuracy `[die, step]` before any calibration ("none"), and after each step; None without calibration."""
+        return self.dataset.get("accuracy_after")
+
+    @property
     def ideal_accuracy(self) -> float:
         """Accuracy of the network itself on the same samples, without any chip."""
         return float(self.dataset.attrs["ideal_accuracy"])
@@ -111,6 +116,10 @@ class Run:
         lines = [f"{self.accuracy.size} dies of {attrs['profile']}, seed {attrs['seed']}, {attrs['samples']} samples x "
                  f"{attrs['steps']} steps of {attrs['dt']:g} s; the network itself: {self.ideal_accuracy:.2%}"]
         lines += [f"  {statistic}" for statistic in self.summary()]
+        if self.calibration is not None:
+            means = self.calibration.mean("die")
+            lines.append("  mean after calibration: " + ", ".join(
+                f"{step} {value:.2%}" for step, value in zip(means["step"].values, means.values, strict=True)))
         if "price" in self.dataset:
             low, nominal, high = self.energy.sum(["place", "component"]).mean("die").values
             lines.append(f"  {'energy per sample':24} {nominal:.3g} J   [{low:.3g}, {high:.3g}] by the coefficients")
@@ -136,6 +145,9 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, ob
         "conversions": (("die", "array"), counts.conversions, {"long_name": "currents converted"}),
         "saturated": (("die", "array"), counts.saturated, {"long_name": "conversions out of the converter's range"}),
     }
+    if plan.calibration is not None:
+        variables["accuracy_after"] = (("die", "step"), counts.stages / plan.labels.size,
+                                       {"long_name": "share of samples right after each step of calibration"})
     if plan.keep_predictions:
         variables["prediction"] = (("die", "sample"), counts.prediction, {"long_name": "class given"})
         variables["label"] = (("sample",), plan.labels, {"long_name": "right class"})
@@ -143,6 +155,7 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, ob
         variables["price"] = (("event", "bound"), priced.per_event, {"units": "J"})
         variables["static"] = (("bound",), priced.static, {"units": "W"})
     coordinates = {"die": np.array(plan.numbers, np.int64), "layer": np.array(list(layers), object),
+                   **({"step": np.array(["none", *plan.calibration.steps], object)} if plan.calibration else {}),
                    "array": np.array([array.name for array in plan.mapped.weights], object),
                    "place": np.array(plan.ledger.places, object), "event": np.array(EVENTS, object),
                    "bound": np.array(BOUNDS, object),

@@ -34,6 +34,8 @@ class Dies:
         Seconds after programming at which the conductances are read; None is as programmed, before they age.
     ranges:
         What the converters of each array are set to, by `layer/parameter`; see `neurosim.deployment.find_ranges`.
+    remap:
+        Whether a weight's other devices are programmed so as to make up for a stuck one.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
@@ -47,6 +49,7 @@ class Dies:
     programming: int = 0
     time: float | None = None
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
+    remap: bool = False
 
     def __post_init__(self) -> None:
         ProgramKey(self.seed, 0, 0, Effect.PROGRAMMING, self.programming)  # refuses what is out of range, now
@@ -64,15 +67,15 @@ class Dies:
         """How the crossbar tiles of one die are read, by `layer/parameter`; empty where fixed weights say it all."""
         if self._readout.plain:
             return {}
-        found = {}
-        for array in self.mapped.arrays:
-            if isinstance(array, DeviceArray):
-                devices = self._devices(die, array)
-                noisy = self._programmed.crossbar.read_noise is not None
-                noise = array.planes(self._programmed.read_sd(devices)) if noisy else None
-                found[array.name] = self._readout.read(die, array, array.planes(devices.conductance), noise,
-                                                       np.dtype(dtype))
-        return found
+        return {array.name: self.read_tiles(die, array, dtype) for array in self.mapped.arrays
+                if isinstance(array, DeviceArray)}
+
+    def read_tiles(self, die: int, array: DeviceArray, dtype: np.dtype = np.float32) -> Read:
+        """How one array of a die is read, converters or not."""
+        devices = self._devices(die, array)
+        noisy = self._programmed.crossbar.read_noise is not None
+        noise = array.planes(self._programmed.read_sd(devices)) if noisy else None
+        return self._readout.read(die, array, array.planes(devices.conductance), noise, np.dtype(dtype))
 
     def as_run(self, die: int,
                dtype: np.dtype = np.float32) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Read]]:
@@ -163,4 +166,7 @@ class Dies:
                 if isinstance(array, DeviceArray)}
 
     def _devices(self, die: int, array: DeviceArray) -> Devices:
-        return self._programmed.devices(die, array, self._targets[array.name])
+        nominal = self._targets[array.name]
+        if self.remap and self._programmed.crossbar.stuck is not None:
+            nominal = self._programmed.targets(self._programmed.around_stuck(die, array))
+        return self._programmed.devices(die, array, nominal)

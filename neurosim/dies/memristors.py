@@ -19,6 +19,7 @@ from neurosim.devices import (
     stuck,
     write_verify,
 )
+from neurosim.dies.sampler import sample
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray
 from neurosim.profile import Crossbar, Curve
@@ -29,13 +30,15 @@ from neurosim.streams import DieKey, Effect, ProgramKey, PulseKey, normal, unifo
 class Targets:
     """What a profile says of devices that are meant to be at `target`; float32 `[devices]`, None where it says nothing.
 
-    sigma: of what is written, at the time of reading where a retention table holds.
+    sigma: of what is written, at the time of reading where a retention table holds. relative: read noise over
+    conductance, before it grows with time.
     """
 
     target: np.ndarray
     sigma: np.ndarray | None
     exponent_mean: np.ndarray | None
     exponent_sd: np.ndarray | None
+    relative: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +46,14 @@ class Devices:
     """The devices of an array of a die, float32 `[devices]` in the order of `DeviceArray.targets`.
 
     conductance: siemens, at the time of reading. target: what they were meant to be; where it is stuck
-    for a stuck cell. pulses: how many each took, int32; None without write and verify.
+    for a stuck cell. pulses: how many each took, int32; None without write and verify. relative: as in `Targets`, None
+    where some are stuck.
     """
 
     conductance: np.ndarray
     target: np.ndarray
     pulses: np.ndarray | None
+    relative: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class Programmed:
                         for index, share in retention_tables(crossbar.retention, self.time))
         ages = drift is not None and self.time is not None and self.time > drift.t0.value
         mean, sd = (at(drift.exponent_mean), at(drift.exponent_sd)) if ages else (None, None)
-        return Targets(target, sigma, mean, sd)
+        noise = crossbar.read_noise
+        relative = np.maximum(at(noise.relative), 0) if noise is not None and noise.relative is not None else None
+        return Targets(target, sigma, mean, sd, relative)
 
     def devices(self, die: int, array: DeviceArray, nominal: Targets) -> Devices:
         """One die's devices; `nominal` is `targets(array.targets)`."""
@@ -82,11 +89,15 @@ class Programmed:
         if array.spread is not None:
             factor = spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), size))
             nominal = self.targets(nominal.target * factor)
-        g, pulses = self._written(die, array.index, nominal)
-        if nominal.exponent_mean is not None:
-            z = self._draw(die, array.index, Effect.DRIFT, size)
-            nu = drift_exponent(nominal.exponent_mean, nominal.exponent_sd, z)
-            g = drifted(g, nu, self.time, crossbar.drift.t0.value)
+        written = crossbar.programming
+        if written is not None and crossbar.verify is None and written.distribution == "normal":
+            g, pulses = self._sampled(die, array.index, nominal), None
+        else:
+            g, pulses = self._written(die, array.index, nominal)
+            if nominal.exponent_mean is not None:
+                z = self._draw(die, array.index, Effect.DRIFT, size)
+                nu = drift_exponent(nominal.exponent_mean, nominal.exponent_sd, z)
+                g = drifted(g, nu, self.time, crossbar.drift.t0.value)
         if crossbar.relaxation is not None and self.time is not None:
             line = crossbar.relaxation
             mean, sd = (relaxation_at(values, self.time, line.t0.value) for values in (line.mean, line.sd))
@@ -96,7 +107,31 @@ class Programmed:
             low, high = crossbar.g_min.value, crossbar.g_max.value
             g = stuck(g, u, crossbar.stuck, low, high)
             nominal = replace(nominal, target=stuck(nominal.target, u, crossbar.stuck, low, high))
-        return Devices(g, nominal.target, pulses)
+            nominal = replace(nominal, relative=None)
+        return Devices(g, nominal.target, pulses, nominal.relative)
+
+    def around_stuck(self, die: int, array: DeviceArray) -> np.ndarray:
+        """Targets that make up for stuck devices with the other devices of the same weight, as far as they reach.
+
+        What a stuck device adds to ``sum_k c_k g_k``, or lacks, is taken by the others in their order.
+        """
+        crossbar, size = self.crossbar, array.devices
+        low, high = np.float32(crossbar.g_min.value), np.float32(crossbar.g_max.value)
+        target = array.targets
+        u = uniform(DieKey(self.seed, die, array.index, Effect.STUCK), size)
+        fixed = stuck(target, u, crossbar.stuck, low, high)
+        cells = crossbar.stuck
+        free = u >= cells.on.value + cells.off.value + cells.unformed.value
+        own = array.own.size
+        planes, held = target[:own].reshape(len(array.own), -1).copy(), fixed[:own].reshape(len(array.own), -1)
+        open_, coefficients = free[:own].reshape(held.shape), array.coefficients[:len(array.own)]
+        excess = (coefficients[:, None] * np.where(open_, 0, held - planes)).sum(axis=0)
+        for k, coefficient in enumerate(coefficients):
+            moved = np.clip(planes[k] - excess / coefficient, low, high)
+            moved = np.where(open_[k], moved, planes[k])
+            excess = excess + coefficient * (moved - planes[k])
+            planes[k] = moved
+        return np.concatenate([planes.reshape(-1).astype(np.float32), target[own:]])
 
     def read_sd(self, devices: Devices) -> np.ndarray:
         """Standard deviation of one read of each device, in siemens, float32 `[devices]`."""
@@ -106,11 +141,22 @@ class Programmed:
         if noise.sd is not None:
             sd = np.maximum(evaluate(noise.sd, devices.conductance), 0)
         else:
-            sd = np.maximum(evaluate(noise.relative, devices.target), 0) * devices.conductance
+            relative = devices.relative
+            if relative is None:
+                relative = np.maximum(evaluate(noise.relative, devices.target), 0)
+            sd = relative * devices.conductance
         if noise.t_read is not None:
             time = self.crossbar.t0 if self.time is None else self.time
             sd = sd * np.float32(flicker_growth(time, noise.t_read.value))
         return np.asarray(sd, np.float32)
+
+    def _sampled(self, die: int, index: int, nominal: Targets) -> np.ndarray:
+        """`_written` and drift in one pass, for the usual case."""
+        write, drift = (ProgramKey(self.seed, die, index, effect, self.programming)
+                        for effect in (Effect.PROGRAMMING, Effect.DRIFT))
+        ages = nominal.exponent_mean is not None
+        return sample(write, drift, nominal.target, nominal.sigma, nominal.exponent_mean, nominal.exponent_sd,
+                      np.log(self.time / self.crossbar.drift.t0.value) if ages else 0.0)
 
     def _written(self, die: int, index: int, nominal: Targets) -> tuple[np.ndarray, np.ndarray | None]:
         programming, verify, size = self.crossbar.programming, self.crossbar.verify, nominal.target.size

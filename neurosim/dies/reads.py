@@ -128,27 +128,34 @@ class Readout:
         tiling, ranges = array.tiling, self.ranges.get(array.name, Ranges())
         separate = self.profile.adc is not None and self.profile.adc.converts == "column"
         shape = (seen.shape[0], tiling.outputs, tiling.inputs)
-        matrix, variance = seen.reshape(shape), None
+        seen = seen.reshape(shape)
         if read_sd is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                variance = np.square(read_sd * np.where(planes > 0, seen / planes, 1)).reshape(shape)
+            if self.wires.level != "none" and not self.solved:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    read_sd = read_sd * np.where(planes > 0, seen.reshape(planes.shape) / planes, 1)
+            read_sd = read_sd.reshape(shape)
         scale, offset = (by_tile(values, array) for values in (array.scale, array.offset))
+        # within the kernels the unit is g_max: squares of siemens come too near to the smallest float32
+        unit = self.profile.crossbar.g_max.value
+        scale = scale * unit
         coefficients = array.coefficients[None, :, None]
         if separate:
             worth = coefficients * scale[:, None]
         else:
             worth = scale[:, None]
-            matrix = np.einsum("k,koi->oi", array.coefficients, matrix)[None]
-            if variance is not None:
-                variance = np.einsum("k,koi->oi", np.square(array.coefficients), variance)[None]
+
+        def rows(values: np.ndarray, squares: bool) -> np.ndarray:
+            if separate:
+                return padded((np.square(values / unit) if squares else values / unit).transpose(2, 0, 1), dtype)
+            return engine.summed_rows(values, array.coefficients / unit, dtype, squares)
+
         floor = np.zeros(worth.shape)
         if self.profile.adc is not None and self.profile.adc.noise.value:
-            floor += (self.profile.adc.noise.value * self._per_ampere(ranges)) ** 2
-        noisy = variance is not None or floor.any()
+            floor += (self.profile.adc.noise.value * self._per_ampere(ranges) / unit) ** 2
+        noisy = read_sd is not None or floor.any()
         none = np.empty((0, 0), dtype)
         tiles = engine.Tiles(
-            rows=padded(matrix.transpose(2, 0, 1), dtype),
-            variance=none if variance is None else padded(variance.transpose(2, 0, 1), dtype),
+            rows=rows(seen, False), variance=none if read_sd is None else rows(read_sd, True),
             floor=padded(floor, dtype) if noisy else none,
             bounds=np.append(np.arange(0, tiling.inputs, tiling.tile_inputs), tiling.inputs),
             offset=none if offset is None else padded(offset[:, None], dtype),
@@ -158,7 +165,7 @@ class Readout:
         if dac is not None and dac.bits is not None and ranges.inputs is not None:
             inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial)
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
-        currents = Solver(self, die, array, planes, separate, ranges.inputs).currents if self.solved else None
+        currents = Solver(self, die, array, planes, separate, ranges.inputs, unit).currents if self.solved else None
         return Read(tiles, key, (), inputs, currents, 0 if self.profile.adc is None else worth.size)
 
     def _per_ampere(self, ranges: Ranges) -> float:
@@ -173,7 +180,7 @@ class Readout:
             none = np.zeros((shape[0], 0), dtype)
             return {"worth": padded(worth, dtype), "gain": none, "shift": none,
                     "table": np.empty((shape[0], 0, 0), dtype), "codes": np.zeros(3, np.int64), "half": dtype.type(0)}
-        full = self.full_scale(array, ranges, shape)
+        full = self.full_scale(array, ranges, shape) / self.profile.crossbar.g_max.value
         steps, (low, high) = steps_of_range(adc), code_range(adc)
 
         def draw(effect: Effect, rows: int = 1) -> np.ndarray:

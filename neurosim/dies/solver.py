@@ -37,7 +37,7 @@ class _Part:
 class Solver:
     """The tiles of one array of one die. separate: whether each column has a converter of its own.
 
-    full_input: the input that stands for v_read, None for spikes (1).
+    full_input: the input that stands for v_read, None for spikes (1). unit: siemens, of the sums that are given.
     """
 
     readout: Readout
@@ -46,6 +46,7 @@ class Solver:
     planes: np.ndarray
     separate: bool
     full_input: float | None
+    unit: float
     _parts: list[list[_Part]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Solver:
                 _Part(tile, g, row, column, linear, ports))
 
     def currents(self, number: int, x: np.ndarray) -> np.ndarray:
-        """Sums `[steps, columns]` of a range of inputs, in siemens times input, for x `[steps, rows]`."""
+        """Sums `[steps, columns]` of a range of inputs, in units times input, for x `[steps, rows]`."""
         coefficients, outputs = self.array.coefficients, self.array.tiling.outputs
         width = outputs + -outputs % engine.LANES
         count = coefficients.size if self.separate else 1
@@ -71,7 +72,7 @@ class Solver:
             if not self.separate:
                 found = np.einsum("k,sko->so", coefficients, found)[:, None]
             out[:, :, part.tile.outputs] = found
-        return out.reshape(x.shape[0], -1)
+        return out.reshape(x.shape[0], -1) / x.dtype.type(self.unit)
 
     def _tile(self, part: _Part, x: np.ndarray) -> np.ndarray:
         profile, wires = self.readout.profile, self.readout.wires

@@ -46,6 +46,46 @@ def _transpose(matrix, out):
                     out[j, first + i] = matrix[first + i, j] if first + i < rows else 0
 
 
+@kernel
+def _gather(planes, factors, out):
+    zero = out.dtype.type(0)
+    outputs = planes.shape[1]
+    for first in range(0, out.shape[1], LANES):
+        for j in range(out.shape[0]):
+            for i in range(LANES):
+                out[j, first + i] = zero
+            for k in range(planes.shape[0]):
+                if first + LANES <= outputs:
+                    for i in range(LANES):
+                        out[j, first + i] += factors[k] * planes[k, first + i, j]
+                else:
+                    for i in range(outputs - first):
+                        out[j, first + i] += factors[k] * planes[k, first + i, j]
+
+
+@kernel
+def _gather_squares(planes, factors, out):
+    zero = out.dtype.type(0)
+    outputs = planes.shape[1]
+    for first in range(0, out.shape[1], LANES):
+        for j in range(out.shape[0]):
+            for i in range(LANES):
+                out[j, first + i] = zero
+            for k in range(planes.shape[0]):
+                for i in range(min(LANES, outputs - first)):
+                    value = factors[k] * planes[k, first + i, j]
+                    out[j, first + i] += value * value
+
+
+def summed_rows(planes: np.ndarray, factors: np.ndarray, dtype: np.dtype, squares: bool = False) -> np.ndarray:
+    """``sum_k factors_k planes_k`` as rows `[from, to]` with zeros behind each, from planes `[k, to, from]`; `squares`:
+    the sum of the squares of ``factors_k planes_k``."""
+    out = aligned((planes.shape[2], planes.shape[1] + -planes.shape[1] % LANES), dtype)
+    kernel_ = _gather_squares if squares else _gather
+    kernel_(np.ascontiguousarray(planes), np.asarray(factors, dtype), out)
+    return out
+
+
 def padded_rows(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A weight `[to, from]` as rows `[from, to]`, one for each source of spikes, with zeros behind each."""
     out = aligned((weight.shape[1], weight.shape[0] + -weight.shape[0] % LANES), dtype)

@@ -27,10 +27,10 @@ CONVERTERS = {"uniform": UNIFORM, "sar": SAR, "ramp": RAMP, "pipeline": PIPELINE
 class Tiles(NamedTuple):
     """A matrix on its tiles as the kernels read it; w outputs, padded to whole vectors; floats of one dtype.
 
-    rows `[inputs, w]`: effective conductances in siemens. variance `[inputs, w]`: of one read of them, size 0 where the
-    devices have none; floor `[tiles, w]`: of a sum without inputs, size 0 where reads have no noise at all. bounds
-    int64 `[tiles + 1]`. worth `[tiles, w]`: weight per code (per siemens without converters). offset `[tiles, w]`:
-    digital weight of an input, or size 0. gain `[tiles, w]`: codes per siemens; shift `[tiles, w]`: offset in codes.
+    rows `[inputs, w]`: effective conductances in any unit. variance `[inputs, w]`: of one read of them, size 0 where
+    the devices have none; floor `[tiles, w]`: of a sum without inputs, size 0 where reads have no noise at all. bounds
+    int64 `[tiles + 1]`. worth `[tiles, w]`: weight per code (per unit without converters). offset `[tiles, w]`:
+    digital weight of an input, or size 0. gain `[tiles, w]`: codes per unit; shift `[tiles, w]`: offset in codes.
     table `[tiles, k, w]`: what is particular to each converter, by kind. codes int64 `[3]`: kind, lowest and highest
     code. half: what is added before rounding down, 1/2 or 0. Where each column is converted, the numbers of an output
     lie one width of outputs apart, and are added up.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
 
@@ -39,8 +39,13 @@ class Wires(Entry):
         "grounded", description="a row without input: held at 0 V; left open; or its devices cut off by transistors")
     open_row: Chance = Field(_NONE, description="share of word-line segments that are broken")
     open_column: Chance = Field(_NONE, description="share of bit-line segments that are broken")
-    source: str = ""
-    note: str = ""
+
+    @model_validator(mode="after")
+    def _resistance(self) -> Wires:
+        wired = self.column_resistance.value or (self.level != "column" and self.row_resistance.value)
+        if self.level in ("column", "full") and not wired:
+            raise refuse("a resistance above 0 with this level: column_resistance, row_resistance")
+        return self
 
 
 class DAC(Entry):
@@ -54,8 +59,6 @@ class DAC(Entry):
     percentile: Percent = Field(_MOST, description="percentile of the magnitude of inputs")
     serial: bool = Field(False, description="bit after bit, each read and converted by itself, added up digitally")
     gain: Gain = Field(_ONE, description="factor of each row driver; once per die")
-    source: str = ""
-    note: str = ""
 
     @field_validator("full_scale")
     @classmethod
@@ -91,8 +94,6 @@ class ADC(Entry):
     stage_gain: Share = Field(_NONE, description="pipeline: sd of a stage's relative gain error; once per die")
     stage_reference: Share = Field(_NONE, description="pipeline: sd of a stage's reference error; once per die")
     comparator: Share = Field(_NONE, description="pipeline: sd of a comparator over the reference; once per die")
-    source: str = ""
-    note: str = ""
 
     @field_validator("full_scale")
     @classmethod

@@ -36,7 +36,7 @@ def _sin_turns(x):
 
 
 @njit(inline="always")
-def _box_muller(radius_words, angle_words, uniform, bits, cosine, sine, n):
+def box_muller(radius_words, angle_words, uniform, bits, cosine, sine, n):
     """One Box-Muller pair per lane; `bits` is `uniform` seen as int32."""
     for i in range(n):
         uniform[i] = (_F(radius_words[i]) + _HALF) * _UNIT
@@ -67,8 +67,8 @@ def _fill_normal(c1, c2, c3, k0, k1, out):
     for first in range(0, blocks, _BLOCKS):
         n = min(_BLOCKS, blocks - first)
         fill_words(first, n, c1, c2, c3, k0, k1, words)
-        _box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
-        _box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
+        box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
+        box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
         start = 4 * first
         whole = min(n, (out.size - start) // 4)
         for i in range(whole):
@@ -92,8 +92,8 @@ def _fill_reads(die, first_sample, first_time, k0, k1, out):
             for first in range(0, blocks, _BLOCKS):
                 n = min(_BLOCKS, blocks - first)
                 fill_words(first, n, die, np.uint64(first_sample + s), np.uint64(first_time + t), k0, k1, words)
-                _box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
-                _box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
+                box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
+                box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
                 for i in range(n):
                     for w in range(4):
                         out[s, t, 4 * (first + i) + w] = result[w, i]

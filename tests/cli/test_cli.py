@@ -134,6 +134,22 @@ def test_deploy_changes_the_profile(call, model, tmp_path):
     assert min(spread[1:]) > 0
 
 
+def test_deploy_reads_the_chip_as_it_is_told(call, model, tmp_path):
+    out = tmp_path / "run.nc"
+    code, text, err = call("deploy", model, "--inputs", tmp_path / "data.npz", "--profile", "pcm_hermes", "--dies", 4,
+                           "--time", "1h", "--calibrate", "gdc,adc", "--adc-bits", 6, "--wires", "full", "--out", out,
+                           "--json")
+    assert code == 0, err
+    assert list(json.loads(text)["calibration"]) == ["none", "gdc", "adc"]
+    run = ns.load_run(out)
+    assert run.dataset.attrs["time"] == 3600
+    profile = json.loads(run.dataset.attrs["profile_json"])
+    assert profile["adc"]["bits"]["value"] == 6
+    assert profile["wires"]["level"] == "full"
+    assert (run.dataset["conversions"] > 0).all()
+    assert run.calibration.sizes == {"die": 4, "step": 3}
+
+
 def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     """Every way to be wrong: what is typed, and a part of what is said."""
     model, data, out = folder / "model.h5", folder / "data.npz", folder / "out.nc"
@@ -168,6 +184,9 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "no value": (deploy(model, data, "--set", "crossbar"), "KEY=VALUE"),
         "threshold": (deploy(model, data, "--threshold", 90), "allowed: an accuracy from 0 to 1"),
         "time": (deploy(model, data, "--time", 5), "does not drift"),
+        "no time": (deploy(model, data, "--time", "1 hour"), "is no time"),
+        "wires": (deploy(model, data, "--wires", "some", profile="pcm_hermes"), "'none', 'column', 'full'"),
+        "step": (deploy(model, data, "--calibrate", "gcd", profile="pcm_hermes"), "did you mean 'gdc'"),
         "folder": ([*deploy(), "--out", folder / "no" / "run.nc"], "does not exist"),
         "no run": (["report", folder / "none.nc", "--out", folder / "r.html"], "no such file"),
         "text as run": (["report", folder / "text.h5", "--out", folder / "r.html"], "not a netCDF or HDF5 file"),

@@ -192,7 +192,7 @@ def test_converter_errors_belong_to_the_die():
     mapped = ns.map_network(network, profile)
     ranges = find_ranges(mapped, np.ones((1, 1, 10)))
     tiles = [ns.Dies(mapped, 5, ranges=ranges).reads(die)["fc/weight"].tiles for die in range(40)]
-    nominal = 512 / ranges["fc/weight"].currents[0, 0, 0]
+    nominal = 512 / ranges["fc/weight"].currents[0, 0, 0] * 25e-6
     gains = np.concatenate([tile.gain[0, :64] for tile in tiles]) / nominal
     shifts = np.concatenate([tile.shift[0, :64] for tile in tiles])
     assert abs(gains.mean() - 1) < 4 * 0.05 / np.sqrt(gains.size)
