@@ -1,10 +1,10 @@
 """How fast is a crossbar with all its noise? Against drawing the numbers alone, AIHWKit's tiles, and plain torch.
 
 **tile**: dies of a 512 x 512 crossbar of PCM pairs (profile `pcm_joshi`, one hour after programming), batch 128. All of
-a die is new: write noise and drift exponent of 524288 devices, the variance of their read noise, and one noisy product.
-The measure is what numpy's Generator.standard_normal(float32) takes to draw as many numbers: two for each device.
+a die is new: write noise and drift exponent of 524288 devices, the variance of their read noise, one noisy product.
+The measure is what numpy's standard_normal(float32) takes to draw as many numbers: two for each device.
 **AIHWKit**: the same PCM model in its inference tiles (torch tile and C++ tile), program, drift, one forward pass.
-**recurrent**: dies of a network 64-256-10, 100 steps, batch 32, read noise, 8-bit converters; the measure is one forward
+**recurrent**: dies of a network 64-256-10, 100 steps, batch 32, read noise, 8-bit converters; the measure is a forward
 pass of the same network in torch, without any noise: of spiking neurons (LIF, 5 % of the inputs spike), and of an
 Elman network, where the variance takes a second dense product at every step.
 
