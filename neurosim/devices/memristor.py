@@ -101,6 +101,20 @@ def flicker_growth(time: float, t_read: float) -> float:
     return float(np.sqrt(max(np.log((time + t_read) / (2 * t_read)), 0.0)))
 
 
+def flicker_memory(slowest: float, dt: float) -> tuple[tuple[float, float], ...]:
+    """Shares of the variance, and decays per step, of the processes whose sum is 1/f noise over steps of dt.
+
+    First-order processes with correlation times dt, 4 dt, 16 dt, ... up to `slowest`, all of one variance: a sum of
+    Lorentzians evenly spaced in log frequency is 1/f between 1 / (2 pi slowest) and 1 / (2 pi dt), flat below. Source:
+    van der Ziel, Physica 16, 359 (1950).
+
+    >>> [round(decay, 3) for _, decay in flicker_memory(20.0, 1.0)]
+    [0.368, 0.779, 0.939]
+    """
+    count = 1 + max(0, int(np.floor(np.log(slowest / dt) / np.log(4.0) + 1e-9)))
+    return tuple((1 / count, float(np.exp(-(4.0**-k)))) for k in range(count))
+
+
 def stuck(conductance: np.ndarray, u: np.ndarray, cells: Stuck, g_min: float, g_max: float) -> np.ndarray:
     """Conductances with stuck cells: u, uniform in (0, 1), below `on` is stuck on, in the next `off` stuck off, in the
     next `unformed` not formed."""

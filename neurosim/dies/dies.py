@@ -91,7 +91,7 @@ class Dies:
 
     @cached_property
     def _readout(self) -> Readout:
-        return Readout(self.mapped.profile, self.seed, self.programming, self.ranges)
+        return Readout(self.mapped.profile, self.seed, self.programming, self.ranges, self.mapped.network.dt)
 
     def _parameters(self, die: int, crossbars: bool) -> dict[str, dict[str, np.ndarray]]:
         if self.mapped.configuration is not None:

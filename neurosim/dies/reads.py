@@ -13,6 +13,7 @@ import numpy as np
 from neurosim import engine
 from neurosim.devices import spread_factor
 from neurosim.devices.converters import capacitors, code_range, pipeline_stages, ramp_levels, steps_of_range
+from neurosim.devices.memristor import flicker_memory
 from neurosim.devices.wires import effective, segments
 from neurosim.dies.solver import Solver
 from neurosim.errors import NeurosimError
@@ -37,12 +38,13 @@ class Ranges:
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """How all dies of a lot are read: a profile, a seed, and the ranges that were found or given for each array."""
+    """How all dies of a lot are read: a profile, a seed, the ranges of each array, and the time between two steps."""
 
     profile: Profile
     seed: int
     programming: int
     ranges: Mapping[str, Ranges]
+    dt: float
 
     @property
     def wires(self) -> Wires:
@@ -79,6 +81,10 @@ class Readout:
             raise NeurosimError("currents that depend on which rows are driven (wires.level, wires.row_off) cannot be "
                                 "solved for within the time loop of spiking neurons", where=f"layer {looped[0]}",
                                 hint="set wires.row_off to \"grounded\" and wires.level to \"full\"")
+        noise = self.profile.crossbar.read_noise if self.profile.crossbar else None
+        if noise is not None and noise.slowest is not None and self.profile.adc and self.profile.adc.noise.value:
+            raise NeurosimError("adc.noise, which is white, beside crossbar.read_noise.slowest", where=where,
+                                hint="leave one of them away")
         for array in arrays:
             if self.profile.adc is not None:
                 self.full_scale(array, self.ranges.get(array.name, Ranges()), (1, 1, 1))
@@ -166,7 +172,10 @@ class Readout:
             inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial)
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
         currents = Solver(self, die, array, planes, separate, ranges.inputs, unit).currents if self.solved else None
-        return Read(tiles, key, (), inputs, currents, 0 if self.profile.adc is None else worth.size)
+        noise = self.profile.crossbar.read_noise
+        slow = noise is not None and noise.slowest is not None
+        memory = flicker_memory(noise.slowest.value, self.dt) if slow else ()
+        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size)
 
     def _per_ampere(self, ranges: Ranges) -> float:
         """Siemens times input for an ampere: the largest input stands for v_read, and so does a spike."""

@@ -87,12 +87,14 @@ class Retention(Entry):
 
 
 class ReadNoise(Entry):
-    """White noise of each read; lifetime: read."""
+    """Noise of each read; lifetime: read. White, or with `slowest` 1/f over the steps of a sample."""
 
     sd: AnyCurve | None = Field(None, description="S, standard deviation of a read, by the conductance that is read")
     relative: AnyCurve | None = Field(None, description="standard deviation over conductance, by the target")
     t_read: Seconds | None = Field(None, description="s a read takes; with it, 1/f noise since programming: times "
                                                      "sqrt(ln((t + t_read) / (2 t_read)))")
+    slowest: Seconds | None = Field(None, description="s, longest correlation time of 1/f noise over the steps of a "
+                                                      "sample; absent: steps are independent")
 
     @model_validator(mode="after")
     def _one(self) -> ReadNoise:

@@ -94,9 +94,12 @@ def _fill_reads(die, first_sample, first_time, k0, k1, out):
                 fill_words(first, n, die, np.uint64(first_sample + s), np.uint64(first_time + t), k0, k1, words)
                 box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
                 box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
+                row = out[s, t, 4 * first:4 * (first + n)]
                 for i in range(n):
-                    for w in range(4):
-                        out[s, t, 4 * (first + i) + w] = result[w, i]
+                    row[4 * i] = result[0, i]
+                    row[4 * i + 1] = result[1, i]
+                    row[4 * i + 2] = result[2, i]
+                    row[4 * i + 3] = result[3, i]
 
 
 @njit(nogil=True, cache=True)
