@@ -18,7 +18,7 @@ from neurosim.engine.learning_buffers import take
 from neurosim.engine.learning_forward import Neurons, Rule, State, forward_block
 
 _SAMPLES = 8  # of a block: one bit each in a byte
-_GROUPS = 16  # at most; each has gradient sums of its own
+_GROUPS = 8  # at most; each has gradient sums of its own
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def _share(work: Callable[[int], object], count: int, threads: int) -> list[obje
         return list(pool.map(work, range(count)))
 
 
-def _blocks(batch: int) -> list[slice]:
-    return [slice(first, min(first + _SAMPLES, batch)) for first in range(0, batch, _SAMPLES)]
+def _blocks(batch: int) -> tuple[list[slice], list[np.ndarray]]:
+    """The samples of each block, and the blocks of each group."""
+    blocks = [slice(first, min(first + _SAMPLES, batch)) for first in range(0, batch, _SAMPLES)]
+    return blocks, np.array_split(np.arange(len(blocks)), min(len(blocks), _GROUPS))
 
 
 def _copy(array: np.ndarray) -> np.ndarray:
@@ -88,23 +90,24 @@ def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: 
     currents, synaptics = (take(shape, dtype) if wanted else nothing for wanted in (keep_currents, keep_synaptics))
     output = np.zeros((times, batch, readout.shape[1]), dtype)
     last = State(*map(_copy, state))
-    blocks = _blocks(batch)
+    blocks, groups = _blocks(batch)
     masks, active, pointers, indices = ([None] * len(blocks) for _ in range(4))
 
-    def work(i: int) -> None:
-        block = blocks[i]
-        samples = block.stop - block.start
-        masks[i], active[i] = aligned((times, size) if keep else (0, size), np.uint8), np.zeros(times, np.int64)
-        flags = np.zeros((size + 7) // 8, np.uint64)
-        pointers[i] = np.zeros((times + 1) * samples + 1, np.int64)
-        found = np.empty((times + 1) * samples * size, np.int32)  # pages that no spike reaches are never there
-        forward_block(drive, inputs, weight, block.start, neurons, State(*(a[block] for a in last)), rule, spikes,
-                      potentials, currents, synaptics, masks[i], active[i], readout, output, pointers[i], found,
-                      np.zeros(size, np.int64), aligned((samples, size), dtype), aligned((size,), dtype),
-                      flags.view(np.uint8)[:size], flags, np.empty(flags.size, np.int64))
-        indices[i] = found[: pointers[i][-1]].copy()
+    def work(g: int) -> None:
+        flags, counts = np.zeros((size + 7) // 8, np.uint64), np.zeros(size, np.int64)
+        busy, limit, current = np.empty(flags.size, np.int64), aligned((size,), dtype), aligned((_SAMPLES, size), dtype)
+        found = np.empty((times + 1) * _SAMPLES * size, np.int32)  # pages that no spike reaches are never there
+        for i in groups[g]:
+            block = blocks[i]
+            samples = block.stop - block.start
+            masks[i], active[i] = aligned((times, size) if keep else (0, size), np.uint8), np.zeros(times, np.int64)
+            pointers[i] = np.zeros((times + 1) * samples + 1, np.int64)
+            forward_block(drive, inputs, weight, block.start, neurons, State(*(a[block] for a in last)), rule, spikes,
+                          potentials, currents, synaptics, masks[i], active[i], readout, output, pointers[i], found,
+                          counts, current[:samples], limit, flags.view(np.uint8)[:size], flags, busy)
+            indices[i] = found[: pointers[i][-1]].copy()
 
-    _share(work, len(blocks), threads)
+    _share(work, len(groups), threads)
     return Record(spikes, output, last, state, potentials, currents, synaptics, masks, active, pointers, indices)
 
 
@@ -127,8 +130,7 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
         Of what: "inputs" (the drive, where there is no weight), "weight", "readout", fields of `Neurons` and `State`.
     """
     dtype, (times, batch, size) = values.dtype, values.shape
-    blocks = _blocks(batch)
-    groups = np.array_split(np.arange(len(blocks)), min(len(blocks), _GROUPS))
+    blocks, groups = _blocks(batch)
     by_class, to_rows, back = (_copy(matrix.T) for matrix in (readout, neurons.rows, weight))
     first = Carry(*map(_copy, carry))
     grad_inputs = take(inputs.shape if "inputs" in wanted and weight.size else (0, 0, 0), dtype)
@@ -141,16 +143,18 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
     def work(g: int) -> tuple[np.ndarray, ...]:
         sums = Neurons(*(sums_of(name, array) for name, array in neurons._asdict().items()))
         weight_sum, readout_sum = sums_of("weight", weight), sums_of("readout", readout)
+        adapted = take((times + 1, _SAMPLES, size) if neurons.adaptation.size else (0, 0, 0), dtype)
+        total, limit = aligned((_SAMPLES, size), dtype), aligned((size,), dtype)
+        turned = [aligned((width * _SAMPLES,), dtype) for width in (size, weight.shape[0])]
         for i in groups[g]:
             block = blocks[i]
             samples = block.stop - block.start
-            adapted = take((times + 1, samples, size) if neurons.adaptation.size else (0, 0, 0), dtype)
+            spikes_t, inputs_t = (a[: a.size // _SAMPLES * samples].reshape(-1, samples) for a in turned)
             backward_block(block.start, neurons, to_rows, rule, values, record.currents, record.synaptics,
                            State(*(a[block] for a in record.initial)), inputs, back, grad_inputs, grad, by_class,
                            grad_output, record.masks[i], record.active[i], record.pointers[i], record.indices[i],
                            Carry(*(a[block] for a in first)), sums, weight_sum, readout_sum, adapted,
-                           aligned((samples, size), dtype), aligned((size, samples), dtype),
-                           aligned((weight.shape[0], samples), dtype), aligned((size,), dtype))
+                           total[:samples], spikes_t, inputs_t, limit)
         return *sums, weight_sum, readout_sum
 
     totals, *others = _share(work, len(groups), threads)

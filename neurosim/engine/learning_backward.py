@@ -127,11 +127,11 @@ def _weights(sum_rows, row_t, pointers, indices, slot, dense, row):
 def _adaptations(adapted, initial, beta_adaptation, pointers, indices):
     """``adapted[t + 1]`` = a_t, again from the spikes."""
     one = adapted.dtype.type(1)
-    times, samples, size = adapted.shape
+    samples, size = initial.shape
     for b in range(samples):
         for n in range(size):
             adapted[0, b, n] = initial[b, n]
-    for t in range(times - 1):
+    for t in range(adapted.shape[0] - 1):
         for b in range(samples):
             for n in range(size):
                 adapted[t + 1, b, n] = beta_adaptation[n] * adapted[t, b, n]
