@@ -22,7 +22,7 @@ from neurosim.engine.learning_forward import FAST_SIGMOID, TRIANGLE
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
 from neurosim.engine.panels import add_product
 
-SPARSE = 0.1  # share of entries with a derivative up to which only their rows of the recurrent product are computed
+SPARSE = 0.06  # share of neurons with a derivative up to which only their rows of the recurrent product are computed
 BUSY = 0.3  # spikes per neuron and step from which on one product is quicker than a row of the gradient for each spike
 
 
@@ -169,7 +169,7 @@ def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, i
         _arriving(total, grad, t, first, readout, grad_output)
         if rows.size and t + 1 < times:
             after = values[t + 1, first:first + samples]
-            if active[t] > SPARSE * samples * size:
+            if active[t] > SPARSE * size:
                 add_product(total, after, to_rows)
             else:
                 _sparse_products(total, rows, after, mask[t])

@@ -113,28 +113,23 @@ def _rest(resting, spikes, rest):
 
 @part
 def _mark(mask, v, limit, resting, bit, triangle, slope, relative):
-    """Set `bit` of the neurons whose surrogate derivative is not zero, and count them."""
+    """Set `bit` of the neurons whose surrogate derivative is not zero."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     others = np.uint8(bit - np.uint8(1))  # the bits of the samples before
-    count = 0
     if not triangle:
         for n in range(v.size):
             mask[n] = (mask[n] & others) | bit
-        count = v.size
     elif relative:
         for n in range(v.size):
             near = abs(v[n] - limit[n]) * slope < abs(limit[n])
             mask[n] = (mask[n] & others) | (bit if near else np.uint8(0))
-            count += near
     else:
         for n in range(v.size):
             near = abs(v[n] - limit[n]) * slope < one
             mask[n] = (mask[n] & others) | (bit if near else np.uint8(0))
-            count += near
     if resting.size:
         for n in range(v.size):
             mask[n] &= np.uint8(255) if resting[n] == zero else others
-    return count
 
 
 @part
@@ -164,9 +159,10 @@ def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, po
 
     drive `[time, batch, neurons]`, or inputs `[time, batch, channels]` with weight `[channels, neurons]`; the other of
     size 0. Written: spikes; potentials, of all steps or, as a ring, of two; where not of size 0, mask `[time, neurons]`
-    (a bit for each sample with a derivative) and active `[time]` (how many those are); currents (before the synapse)
-    and synaptics; output `[time, batch, classes]`, the spikes times readout `[neurons, classes]`, added to what is
-    there; and the events, of step t and sample b in the slot (t + 1) samples + b, with those of the state in front.
+    (a bit for each sample with a derivative) and active `[time]` (how many neurons of the first sample those are);
+    currents (before the synapse) and synaptics; output `[time, batch, classes]`, the spikes times readout `[neurons,
+    classes]`, added to what is there; and the events, of step t and sample b in the slot (t + 1) samples + b, with
+    those of the state in front.
     """
     widest_vectors()
     rows, bias, alpha, gain_syn, beta, gain, leak, threshold, beta_adaptation, adaptation, v_reset = neurons
@@ -207,9 +203,11 @@ def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, po
             _spike(now, reach, resting[b], emitted, fired)
             emit(flags, busy, pointers, indices, slot + samples, counts)
             if mask.size:
-                count = _mark(mask[t], now, reach, resting[b], np.uint8(1 << b), rule.surrogate == TRIANGLE, slope,
-                              rule.relative)
-                active[t] += count
+                _mark(mask[t], now, reach, resting[b], np.uint8(1 << b), rule.surrogate == TRIANGLE, slope,
+                      rule.relative)
+                if b == 0:
+                    for n in range(size):
+                        active[t] += mask[t, n]
             _rest(resting[b], emitted, rest)
             if readout.size:
                 for e in range(pointers[slot + samples], pointers[slot + samples + 1]):

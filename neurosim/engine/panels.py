@@ -14,7 +14,7 @@ from numba.core.cgutils import alloca_once, for_range
 from numba.core.typing import Signature
 from numba.extending import intrinsic
 
-from neurosim.engine.compiling import part
+from neurosim.engine.compiling import gradient
 
 # bytes of a vector, and rows at a time: with 32 registers of 512 bits, or 16 of 256
 _WIDE = binding.get_host_cpu_features().get("avx512f", False)
@@ -74,7 +74,7 @@ _half_2, _half_1, _half_0 = (_tile(ROWS // 2, vectors) for vectors in (2, 1, 0))
 _single_2, _single_1, _single_0 = (_tile(1, vectors) for vectors in (2, 1, 0))
 
 
-@part
+@gradient
 def add_product(out, left, right):
     """``out += left right``: out `[rows, columns]`, left `[rows, k]`, right `[k, columns]`, all contiguous."""
     lanes = _BYTES // out.itemsize
