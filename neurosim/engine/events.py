@@ -97,3 +97,23 @@ def gather(pointers, indices, rows, bias, out):
     widest_vectors()
     for i in range(out.shape[0]):
         add_rows(out[i], bias, rows, pointers, indices, i)
+
+
+@kernel
+def survey(values, active, magnitudes, squares, most):
+    """Count each column of `values [steps, inputs]`, on top of what is there: how often it is not 0 (active, int64),
+    the sums of ``|x|`` and ``x^2``, and the largest ``|x|`` (float64). The result is in how many steps any is not 0.
+    """
+    busy = 0
+    for i in range(values.shape[0]):
+        found = 0
+        for j in range(values.shape[1]):
+            size = abs(np.float64(values[i, j]))
+            here = size != 0
+            found += here
+            active[j] += here
+            magnitudes[j] += size
+            squares[j] += size * size
+            most[j] = size if size > most[j] else most[j]
+        busy += found > 0
+    return busy

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurosim import engine
+
 
 @dataclass(frozen=True, eq=False)
 class Drive:
@@ -36,11 +38,11 @@ def value_drive(signal: np.ndarray) -> Drive:
     >>> value_drive(np.array([[0.5, -2.0], [0.0, 0.0]])).squares
     array([0.25, 4.  ])
     """
-    flat = signal.reshape(signal.shape[0], math.prod(signal.shape[1:]))
-    active = np.count_nonzero(flat, axis=0)
-    size = np.abs(flat)
-    return Drive(active, size.sum(axis=0, dtype=np.float64), np.square(flat).sum(axis=0, dtype=np.float64),
-                 float(size.max(initial=0.0)), int(np.count_nonzero(size.any(axis=1))))
+    flat = np.ascontiguousarray(signal).reshape(signal.shape[0], math.prod(signal.shape[1:]))
+    active = np.zeros(flat.shape[1], np.int64)
+    magnitudes, squares, most = np.zeros((3, flat.shape[1]))
+    reads = engine.survey(flat, active, magnitudes, squares, most)
+    return Drive(active, magnitudes, squares, float(most.max(initial=0.0)), int(reads))
 
 
 def together(drives: Iterable[Drive]) -> Drive:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import neurosim as ns
 from neurosim.network import Node
+from neurosim.network.activity import value_drive
 from neurosim.network.forward import run
 
 RNG = np.random.default_rng(0)
@@ -128,3 +129,15 @@ def test_a_norm_that_cannot_be_folded_stays() -> None:
     with pytest.raises(ns.NeurosimError, match=r"layer norm: the chip has no BatchNorm .*Network.folded\(\)"):
         ns.map_network(chain, ns.load_profile("dynap_se2"))
     ns.map_network(chain.folded(), ns.load_profile("dynap_se2"))
+
+
+@given(st.integers(0, 5), st.integers(1, 9), st.sampled_from([np.float32, np.float64, np.uint8]))
+def test_what_drives_a_layer_is_counted(steps: int, inputs: int, dtype: type) -> None:
+    values = (RNG.normal(size=(steps, inputs)) * (RNG.random((steps, inputs)) < 0.4) * 9).astype(np.int8).astype(dtype)
+    drive = value_drive(values)
+    wide = values.astype(np.float64)
+    assert np.array_equal(drive.active, np.count_nonzero(values, axis=0))
+    assert np.allclose(drive.magnitudes, np.abs(wide).sum(axis=0), rtol=1e-12)
+    assert np.allclose(drive.squares, (wide**2).sum(axis=0), rtol=1e-12)
+    assert drive.peak == np.abs(wide).max(initial=0)
+    assert drive.reads == np.count_nonzero(wide.any(axis=1))
