@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from neurosim.engine.compiling import kernel
+from neurosim.engine.compiling import kernel, widest_vectors
 
 _LINE = 64  # bytes; also the widest vector register
 LANES = 8
@@ -47,42 +47,38 @@ def _transpose(matrix, out):
 
 
 @kernel
-def _gather(planes, factors, out):
+def _gather(planes, factors, squares, block, out):
+    """In blocks: read along the inputs, turned within the first-level cache, written along the outputs."""
+    widest_vectors()
+    outputs, inputs, side = planes.shape[1], planes.shape[2], block.shape[0]
     zero = out.dtype.type(0)
-    outputs = planes.shape[1]
-    for first in range(0, out.shape[1], LANES):
-        for j in range(out.shape[0]):
-            for i in range(LANES):
-                out[j, first + i] = zero
+    for first in range(0, out.shape[1], side):
+        rows, width = min(side, outputs - first), min(side, out.shape[1] - first)
+        for start in range(0, inputs, side):
+            columns = min(side, inputs - start)
+            for a in range(side):
+                for b in range(side):
+                    block[a, b] = zero
             for k in range(planes.shape[0]):
-                if first + LANES <= outputs:
-                    for i in range(LANES):
-                        out[j, first + i] += factors[k] * planes[k, first + i, j]
-                else:
-                    for i in range(outputs - first):
-                        out[j, first + i] += factors[k] * planes[k, first + i, j]
-
-
-@kernel
-def _gather_squares(planes, factors, out):
-    zero = out.dtype.type(0)
-    outputs = planes.shape[1]
-    for first in range(0, out.shape[1], LANES):
-        for j in range(out.shape[0]):
-            for i in range(LANES):
-                out[j, first + i] = zero
-            for k in range(planes.shape[0]):
-                for i in range(min(LANES, outputs - first)):
-                    value = factors[k] * planes[k, first + i, j]
-                    out[j, first + i] += value * value
+                factor = factors[k]
+                for a in range(rows):
+                    if squares:
+                        for b in range(columns):
+                            value = factor * planes[k, first + a, start + b]
+                            block[a, b] += value * value
+                    else:
+                        for b in range(columns):
+                            block[a, b] += factor * planes[k, first + a, start + b]
+            for b in range(columns):
+                for a in range(width):
+                    out[start + b, first + a] = block[a, b]
 
 
 def summed_rows(planes: np.ndarray, factors: np.ndarray, dtype: np.dtype, squares: bool = False) -> np.ndarray:
     """``sum_k factors_k planes_k`` as rows `[from, to]` with zeros behind each, from planes `[k, to, from]`; `squares`:
     the sum of the squares of ``factors_k planes_k``."""
     out = aligned((planes.shape[2], planes.shape[1] + -planes.shape[1] % LANES), dtype)
-    kernel_ = _gather_squares if squares else _gather
-    kernel_(np.ascontiguousarray(planes), np.asarray(factors, dtype), out)
+    _gather(np.ascontiguousarray(planes), np.asarray(factors, dtype), squares, aligned((32, 32), dtype), out)
     return out
 
 
