@@ -19,7 +19,7 @@ from neurosim.dies.solver import Solver
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork
 from neurosim.network import Population
-from neurosim.network.reads import Inputs, Read
+from neurosim.network.reads import Inputs, Read, Sampled
 from neurosim.profile import Profile, Wires
 from neurosim.streams import DieKey, Effect, ReadKey, normal, uniform
 
@@ -82,6 +82,11 @@ class Readout:
                                 "solved for within the time loop of spiking neurons", where=f"layer {looped[0]}",
                                 hint="set wires.row_off to \"grounded\" and wires.level to \"full\"")
         noise = self.profile.crossbar.read_noise if self.profile.crossbar else None
+        beside = looped or self.solved or (self.profile.adc and self.profile.adc.noise.value)
+        if noise is not None and noise.clipped and beside:
+            raise NeurosimError("crossbar.read_noise.clipped draws every device for every read", where=where,
+                                hint="it goes with no recurrent spiking neurons, no wires.row_off but grounded, no "
+                                     "nonlinear wires, and no adc.noise")
         if noise is not None and noise.slowest is not None and self.profile.adc and self.profile.adc.noise.value:
             raise NeurosimError("adc.noise, which is white, beside crossbar.read_noise.slowest", where=where,
                                 hint="leave one of them away")
@@ -174,8 +179,12 @@ class Readout:
         currents = Solver(self, die, array, planes, separate, ranges.inputs, unit).currents if self.solved else None
         noise = self.profile.crossbar.read_noise
         slow = noise is not None and noise.slowest is not None
+        sampled = None
+        if noise is not None and noise.clipped:
+            sampled = Sampled(seen / unit, read_sd / unit, array.coefficients, separate)
+            tiles = tiles._replace(variance=none, floor=none)
         memory = flicker_memory(noise.slowest.value, self.dt) if slow else ()
-        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size)
+        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size, sampled)
 
     def _per_ampere(self, ranges: Ranges) -> float:
         """Siemens times input for an ampere: the largest input stands for v_read, and so does a spike."""

@@ -29,6 +29,24 @@ class Inputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Sampled:
+    """Devices that are drawn for every read, because what they give is cut off at 0: `mean` and `sd` `[plane, outputs,
+    inputs]`; separate: whether each plane has converters of its own."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    coefficients: np.ndarray
+    separate: bool
+
+    def rows(self, z: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """What one read finds, as `Tiles.rows`, from standard normal z `[devices]`."""
+        g = np.maximum(self.mean + self.sd * z.reshape(self.mean.shape), 0)
+        if not self.separate:
+            return engine.summed_rows(g, self.coefficients, dtype)
+        return np.concatenate([engine.padded_rows(plane, dtype) for plane in g], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
 class Read:
     """One array of one die as it is read.
 
@@ -36,6 +54,7 @@ class Read:
     memory: shares (of the variance) and decays per step of the parts that correlated noise is the sum of; none: white.
     inputs: None where inputs reach the rows as they are; spikes always do. currents: gives a tile's column currents for
     its inputs `[steps, rows]` where they are no product with `tiles.rows`. converters: how many there are.
+    sampled: devices that are drawn one by one; slow, and exact where the noise is cut off.
     """
 
     tiles: engine.Tiles
@@ -44,6 +63,7 @@ class Read:
     inputs: Inputs | None = None
     currents: Callable[[int, np.ndarray], np.ndarray] | None = None
     converters: int = 0
+    sampled: Sampled | None = None
 
     @property
     def columns(self) -> int:
@@ -68,7 +88,7 @@ class Read:
         Correlated noise is a sum of first-order processes, ``z_t = d z_(t-1) + sqrt(1 - d^2) n_t``, each for itself.
         """
         width, dtype = repeats * self.columns, self.tiles.worth.dtype
-        if self.noise is None:
+        if self.noise is None or self.sampled is not None:
             return np.empty((0, 0), dtype)
         key = ReadKey(**{**self.noise.__dict__, "sample": samples.start})
         parts = max(1, len(self.memory))
@@ -100,7 +120,7 @@ def read_linear(read: Read, signal: Events | np.ndarray, block: Block, bias: np.
                 count: Saturation) -> np.ndarray:
     """``x W + bias`` as it is read, `[batch * time, w]`; the signal as events or dense."""
     steps = block.batch * block.time
-    if isinstance(signal, Events) and read.currents is None:
+    if isinstance(signal, Events) and read.currents is None and read.sampled is None:
         out = np.empty((steps, bias.size), bias.dtype)
         scratch = np.empty((3, read.tiles.rows.shape[1]), bias.dtype)
         for rows, samples in _chunks(read, block, 1):
@@ -137,6 +157,10 @@ def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.
                  spikes: bool = False) -> None:
     """``out += y`` for vectors of inputs `[samples * times * positions, inputs]`."""
     positions = x.shape[0] // (len(samples) * times)
+    if read.sampled is not None:
+        places = [(sample, time) for sample in samples for time in range(times)]
+        _read_sampled(read, x, places, positions, out, count, spikes)
+        return
     # a read for each position and each bit, one after the other in the counter of its sample and step
     noise = read.normals(samples, times, positions * read.passes(spikes))
     _read_rows(read, x, noise.reshape(x.shape[0], -1) if noise.size else noise, out, count, spikes)
@@ -152,7 +176,9 @@ def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> e
 
     def product(state: np.ndarray, step: int) -> np.ndarray:
         buffer[:] = 0
-        if step:  # before the first there is no state, and nothing is read
+        if step and read.sampled is not None:
+            _read_sampled(read, state, [(sample, step) for sample in _samples(block)], 1, buffer, count, False)
+        elif step:  # before the first there is no state, and nothing is read
             _read_rows(read, state, noise[step] if noise.size else noise, buffer, count, False)
         return buffer[:, :outputs]
 
@@ -173,6 +199,24 @@ def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, co
             engine.dense_reads(plane, read.tiles, own, found, count.currents[1:], read.currents)
             out += out.dtype.type(factor) * found
         count.currents[0] += x.shape[0] * read.converters
+
+
+def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], positions: int, out: np.ndarray,
+                  count: Saturation, spikes: bool) -> None:
+    """As `_read_rows`, every device drawn for every vector; places: sample and step of `positions` vectors each."""
+    tiles, devices = read.tiles, read.sampled.mean.size
+    planes = list(bit_planes(None if spikes else read.inputs, x, count))
+    for i, (sample, time) in enumerate(places):
+        key = ReadKey(**{**read.noise.__dict__, "sample": sample, "time": time})
+        z = normal_reads(key, 1, 1, positions * len(planes) * devices).reshape(positions, len(planes), devices)
+        for position in range(positions):
+            row = slice(i * positions + position, i * positions + position + 1)
+            for k, (plane, factor) in enumerate(planes):
+                found, rows = np.zeros_like(out[row]), read.sampled.rows(z[position, k], tiles.rows.dtype)
+                engine.dense_reads(plane[row], tiles, z[0, :0], found, count.currents[1:],
+                                   lambda t, own, rows=rows: own @ rows[tiles.bounds[t]:tiles.bounds[t + 1]])
+                out[row] += out.dtype.type(factor) * found
+    count.currents[0] += x.shape[0] * len(planes) * read.converters
 
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,

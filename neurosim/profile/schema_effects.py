@@ -96,10 +96,14 @@ class ReadNoise(Entry):
     slowest: Seconds | None = Field(None, description="s, longest correlation time of 1/f noise over the steps of a "
                                                       "sample; absent: steps are independent")
 
+    clipped: bool = Field(False, description="a read never finds less than 0 S: every device is drawn for every read")
+
     @model_validator(mode="after")
     def _one(self) -> ReadNoise:
         if (self.sd is None) == (self.relative is None):
             raise refuse("sd or relative, one of them")
+        if self.clipped and self.slowest is not None:
+            raise refuse("clipped or slowest, not both: 1/f noise is applied at the output")
         return self
 
 

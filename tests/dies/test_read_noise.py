@@ -104,3 +104,27 @@ def test_the_sampler_is_the_formulas_of_the_devices():
     np.testing.assert_allclose(found, drifted(written, nu, 3600.0, 20.0), rtol=2e-6)
     young = ns.Dies(DIES.mapped, 3)._programmed
     np.testing.assert_array_equal(young.devices(5, array, young.targets(array.targets)).conductance, written)
+
+
+def test_reads_that_are_cut_off_draw_every_device():
+    """Noise of twice the conductance reads below 0 in three of ten cases: the mean moves, and the spread shrinks."""
+    chip = PCM.with_values({"crossbar.read_noise.relative": 2.0, "crossbar.read_noise.t_read": None})
+    clipped = chip.with_values({"crossbar.read_noise.clipped": True})
+    x, few = INPUTS["numbers"], 1500
+    dies, plain = (ns.Dies(ns.map_network(NET, profile), 3, time=3600.0) for profile in (clipped, chip))
+    found = noisy(x, dies, few)[0].astype(float)
+    (array,) = dies.mapped.arrays
+    each = np.stack([array.weight(np.maximum(plain.read(2, "fc/weight", sample), 0)) @ x for sample in range(few)])
+    np.testing.assert_allclose(found, each, rtol=1e-4, atol=1e-4)  # the same numbers, cut off
+    gauss = noisy(x, plain, few)[0].astype(float)
+    shift = (found.mean(0) - gauss.mean(0)) / (gauss.std(0) / np.sqrt(few))
+    assert np.abs(shift).max() > 8
+    assert np.mean(found.std(0) / gauss.std(0)) < 0.9
+    cell = ns.Network.sequential([ns.Linear(WEIGHT), ns.RNN(WEIGHT[:, :10])], (30,), dt=1e-3)
+    inputs = RNG.normal(size=(4, 3, 30))
+    reads = ns.Dies(ns.map_network(cell, clipped), 3, time=3600.0).as_run(0)[1]
+    whole = run(cell, inputs, reads=reads).output
+    np.testing.assert_array_equal(run(cell, inputs[:, :2], reads=reads).output, whole[:, :2])
+    spiking = ns.Network.sequential([ns.Linear(WEIGHT), ns.LIF(0.9, recurrent=WEIGHT[:, :10])], (30,), dt=1e-3)
+    with pytest.raises(ns.NeurosimError, match="draws every device"):
+        ns.Dies(ns.map_network(spiking, clipped), 3)
