@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from wires_nodal import currents as nodal_currents
+from wires_nodal import nonlinear_currents as nodal_nonlinear
 
 import neurosim as ns
 from neurosim.deployment import find_ranges
@@ -233,3 +234,23 @@ def test_sections_that_cannot_be_are_refused(values, said):
         chip(**values)
     with pytest.raises(ns.NeurosimError, match=r"a \[crossbar\] section with it"):
         ns.load_profile("ideal").with_values({"adc.bits": 8})
+
+
+def test_devices_without_ohms_law_in_a_network():
+    """One tile, against Newton's method on the sparse nodal system, for vectors of spikes and of numbers."""
+    weight, v_read = WEIGHT[:3, :8], 0.4
+    network = linear(weight)
+    profile = chip(**{"wires.level": "nonlinear", "wires.row_resistance": 400.0, "wires.column_resistance": 600.0,
+                      "dac.v_read": v_read,
+                      "crossbar.iv": {"polynomial": [0.0, 2.0], "v_max": 4.0, "source": "assumed: for a test"}})
+    mapped = ns.map_network(network, profile)
+    (array,) = mapped.arrays
+    g = array.own.reshape(2, 3, 8).transpose(2, 1, 0).reshape(8, 6).astype(float)
+    row, column = (np.full(g.shape, 1 / ohm) for ohm in (400.0, 600.0))
+    for inputs in (SPIKES[:, :, :8], NUMBERS[:, :, :8]):
+        found = outputs(network, profile, inputs)
+        for t, b in ((0, 0), (3, 2)):
+            current = nodal_nonlinear(lambda u: g * (u + 2 * u**3), lambda u: g * (1 + 6 * u * u), row, column,
+                                      inputs[t, b].astype(float) * v_read, g.shape) / v_read
+            wanted = (current[::2] - current[1::2]) * array.scale[:, 0] + 1
+            np.testing.assert_allclose(found[t, b], wanted, rtol=1e-6)
