@@ -128,7 +128,7 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
             arrays = _population_arrays(node, own, network.shapes[node.name], dtype)
         elif isinstance(node.layer, Linear):
             bias = engine.padded(own.get("bias", 0.0), network.shapes[node.name], dtype)
-            arrays = {"weight": engine.padded_rows(own["weight"], dtype), "bias": bias}
+            arrays = {"bias": bias} if read else {"weight": engine.padded_rows(own["weight"], dtype), "bias": bias}
         elif isinstance(node.layer, Conv2d):
             bias = own.get("bias", np.zeros(own["weight"].shape[0]))
             arrays = {"weight": np.array(own["weight"], dtype, order="C"), "bias": np.array(bias, dtype)}
@@ -278,9 +278,10 @@ def _read_out(signal: Signal, block: Block, network: Network, dtype: np.dtype) -
 
 
 def _run_linear(step: Step, signal: Signal, block: Block, saturation: dict[str, Saturation]) -> np.ndarray:
-    weight, bias = step.arrays["weight"], step.arrays["bias"]
+    bias = step.arrays["bias"]
     if step.reads:
         return read_linear(step.reads["weight"], signal, block, bias, saturation[f"{step.node.name}/weight"])
+    weight = step.arrays["weight"]
     if not isinstance(signal, Events):
         return engine.linear(signal, weight, bias)
     out = np.empty((signal.pointers.size - 1, weight.shape[1]), weight.dtype)
