@@ -81,7 +81,7 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
         "profile": run.dataset.attrs["profile"], "dies": int(run.accuracy.size), "seed": int(run.dataset.attrs["seed"]),
         "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
         "threshold": run.default_threshold if threshold is None else threshold, "latency": run.latency,
-        "energy": _energy(run),
+        "energy": _energy(run), "metrics": run.metrics.as_dict(),
         **({} if run.calibration is None else {"calibration": dict(zip(
             run.calibration["step"].values.tolist(), run.calibration.mean("die").values.tolist(), strict=True))}),
         "summary": {statistic.name.split(" at ")[0]: {"value": statistic.value, "low": statistic.low,

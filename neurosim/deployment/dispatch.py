@@ -90,7 +90,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
         done = resume(target, plan)
     todo = [number for number in plan.numbers if number not in done]
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool, _bar(progress) as bar:
-        nominal = run_nominal(plan, pool)
+        nominal, needs = run_nominal(plan, pool)
         if target is not None:
             begin(target, plan)
         task = bar.add_task(f"dies of {mapped.profile.name}", total=len(plan.numbers),
@@ -104,7 +104,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
             if target is not None:
                 write_chunk(target, made)
             done.update(made)
-    run = make_run(plan, joined(done, list(plan.numbers)), nominal, about or {})
+    run = make_run(plan, joined(done, list(plan.numbers)), nominal, needs, about or {})
     if target is not None:
         run.save(target)
         finish(target)

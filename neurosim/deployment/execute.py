@@ -14,7 +14,7 @@ import numpy as np
 
 from neurosim.deployment.calibration import Calibration
 from neurosim.deployment.plan import Plan
-from neurosim.energy import Activity
+from neurosim.energy import Activity, Metrics, metrics
 from neurosim.network.activity import together
 from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
 
@@ -56,9 +56,13 @@ def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threa
             yield _die(plan, die, pool)
 
 
-def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> Counts:
+def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> tuple[Counts, Metrics]:
     """The network itself, without any chip."""
-    return _counts(plan, None, _run(plan, compile_steps(plan.mapped.network, None, np.dtype(plan.precision)), pool))
+    network = plan.mapped.network
+    parts = _run(plan, compile_steps(network, None, np.dtype(plan.precision)), pool)
+    fired = {name: sum(part.spikes[name] for part in parts) for name in parts[0].spikes}
+    drives = {name: together(part.drives[name] for part in parts) for name in parts[0].drives}
+    return _counts(plan, None, parts), metrics(network, fired, drives, plan.labels.size, plan.steps)
 
 
 def _die(plan: Plan, die: int, pool: ThreadPoolExecutor | None = None) -> Counts:

@@ -14,7 +14,7 @@ import xarray as xr
 from neurosim.deployment.execute import Counts, spiking_layers
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
-from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Prices, joules, prices, unpriced
+from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Metrics, Prices, joules, prices, unpriced
 from neurosim.errors import NeurosimError
 from neurosim.writing import written_beside
 
@@ -68,6 +68,11 @@ class Run:
     def latency(self) -> float | None:
         """Seconds that a sample takes; None where the profile does not say."""
         return self.dataset.attrs.get("latency")
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the network itself needs, by NeuroBench's definitions."""
+        return Metrics(**json.loads(self.dataset.attrs["metrics"]))
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -132,7 +137,8 @@ class Run:
     __repr__ = __str__
 
 
-def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, object]) -> Run:
+def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
+             about: Mapping[str, object]) -> Run:
     """The Dataset of a finished run."""
     layers, network = spiking_layers(plan), plan.mapped.network
     priced = prices(plan.ledger, plan.steps)
@@ -169,6 +175,7 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, about: Mapping[str, ob
         "samples": plan.labels.size, "steps": plan.steps, "dt": network.dt,
         "time": "" if plan.dies.time is None else plan.dies.time, "classes": int(np.prod(network.output_shape)),
         "ideal_accuracy": float(nominal.correct[0] / plan.labels.size),
+        "metrics": json.dumps(needs.as_dict()),
         "ideal_spikes": json.dumps(nominal.spikes[0].tolist()), "sources": json.dumps(sources),
         "provenance": json.dumps(dict(network.provenance), sort_keys=True, default=str),
         **{key: value if isinstance(value, (int, float, str)) else json.dumps(value, default=str)

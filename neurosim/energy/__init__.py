@@ -6,8 +6,9 @@ Counts what the kernels saw and the mapping implies; runs nothing itself.
 from neurosim.energy.account import BOUNDS, COMPONENTS, Prices, area, coefficients, joules, latency, prices, unpriced
 from neurosim.energy.converters import conversion_energy, murmann, walden
 from neurosim.energy.ledger import EVENTS, Activity, Ledger
+from neurosim.energy.metrics import Metrics, metrics
 
 __all__ = [
-    "Activity", "BOUNDS", "COMPONENTS", "EVENTS", "Ledger", "Prices", "area", "coefficients", "conversion_energy",
-    "joules", "latency", "murmann", "prices", "unpriced", "walden",
+    "Activity", "BOUNDS", "COMPONENTS", "EVENTS", "Ledger", "Metrics", "Prices", "area", "coefficients",
+    "conversion_energy", "joules", "latency", "metrics", "murmann", "prices", "unpriced", "walden",
 ]
