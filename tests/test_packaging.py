@@ -20,7 +20,7 @@ import pytest
 from neurosim import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = {"dynap_se1", "dynap_se2", "ideal", "mismatch", "pcm_hermes", "reram_neurram"}
+PROFILES = {path.stem for path in (ROOT / "hardware_profiles").glob("*.toml")}
 # What a distribution is imported as, where that is not its own name.
 IMPORTED_AS = {"scikit-learn": {"sklearn"}, "pydantic": {"pydantic", "pydantic_core"}}
 NOT_SOURCES = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "neurosim-demo")
