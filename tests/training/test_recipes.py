@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,3 +352,15 @@ def test_recipes_say_where_they_are_from_and_describe_their_settings(name):
     described = "".join(cls.__doc__ for cls in recipe.__mro__ if issubclass(cls, recipe.__base__) or cls is recipe)
     for setting in fields(recipe):
         assert setting.name in described
+
+
+def test_the_page_on_training_names_every_recipe_and_its_defaults():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.strip(" `"): cells for names, *cells in rows for name in names.split(",")}
+    assert set(named) == set(RECIPES)
+    for name, cells in named.items():
+        settings = re.findall(r"(\w+)=([\w.\"]+)", cells[-1].split(";")[-1 if name == "asam" else 0])
+        assert settings or name in ("standard", "robust")
+        for key, value in settings:
+            assert getattr(make_recipe(name), key) == json.loads(value), (name, key)
