@@ -18,12 +18,12 @@ class CNN(nn.Module):
     """Two convolutions and three dense layers over images `[time, batch, 1, 28, 28]`; each step is an image of its own.
 
     normalised input, conv 4x4 64, ReLU, max pool 2, conv 4x4 64, ReLU, max pool 2, dense 256, ReLU, dense 64, ReLU,
-    normalised features, dense `classes`. The first convolution pads to keep the size, the second does not.
+    normalised features, dense `classes`. The first convolution has two zeros around the image on each side; the pool
+    behind it leaves the 29th row and column out.
     Weights start as normal numbers cut off at two sigma, times ``sqrt(6/512)`` (convolutions) or
     ``sqrt(6 / (in + out))`` (dense); biases start at 0.
 
-    Source: Buechel, Faber and Muir, ICLR 2022. There the first convolution has one bias for all its channels, and pads
-    one row more above and left instead of below and right.
+    Source: Buechel, Faber and Muir, ICLR 2022. There the first convolution has one bias for all its channels.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class CNN(nn.Module):
         running = statistics == "fixed"
         norm = [] if running else [("norm_in", nn.BatchNorm2d(1, affine=False, track_running_stats=False))]
         self.layers = nn.Sequential(OrderedDict([
-            *norm, ("conv1", nn.utils.skip_init(nn.Conv2d, 1, 64, 4, padding="same")), ("relu1", nn.ReLU()),
+            *norm, ("conv1", nn.utils.skip_init(nn.Conv2d, 1, 64, 4, padding=2)), ("relu1", nn.ReLU()),
             ("pool1", nn.MaxPool2d(2)), ("conv2", nn.utils.skip_init(nn.Conv2d, 64, 64, 4)), ("relu2", nn.ReLU()),
             ("pool2", nn.MaxPool2d(2)), ("flat", nn.Flatten()),
             ("fc1", nn.utils.skip_init(nn.Linear, 1600, 256)), ("relu3", nn.ReLU()),

@@ -31,6 +31,15 @@ def test_size_and_start():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), CNN(seed=3).parameters(), strict=True))
 
 
+def test_the_first_layer_keeps_the_size_as_published():
+    """Two zeros above and left, one below and right."""
+    layers, x = CNN(seed=2).layers, images(3)[0]
+    padded = torch.nn.functional.pad(x, (2, 1, 2, 1))
+    expected = torch.nn.functional.conv2d(padded, layers.conv1.weight, layers.conv1.bias)
+    assert expected.shape[2:] == (28, 28)
+    torch.testing.assert_close(layers.pool1(layers.conv1(x)), layers.pool1(expected))
+
+
 def test_fixed_statistics_are_taken_along():
     model = CNN(seed=1)
     model(images(64) * 2 + 1)  # moves the running statistics
