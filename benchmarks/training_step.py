@@ -61,7 +61,7 @@ SPIKE = {"triangle": Triangle.apply, "arctan": Arctan.apply}
 
 
 def network(surrogate: str = "triangle", cuba: bool = False) -> SpikingNetwork:
-    """The weights, from one seed, are tuned so that between 1 and 2 % of the neurons fire in a step."""
+    """The weights, from one seed, are tuned so that between 1 and 3 % of the neurons fire in a step."""
     recurrent = 0.05 * torch.randn(UNITS, UNITS, generator=torch.Generator().manual_seed(1))
     options = {"recurrent": recurrent, "surrogate": SURROGATES[surrogate]}
     kind, more = (CubaLIF, {"alpha": ALPHA, "gain": 1 - BETA}) if cuba else (LIF, {})
