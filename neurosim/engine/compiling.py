@@ -2,10 +2,11 @@
 
 Numba counts references to arrays with atomic operations, also within a kernel's loops, where they cost more than the
 neurons. A kernel here allocates nothing and so needs none of it: `_nrt=False`, as in numba's own sorts. No
-`fastmath`: the order of the floating-point operations is part of the result. Two exceptions are for training:
+`fastmath`: the order of the floating-point operations is part of the result. Division by zero gives infinity, as in
+numpy: the branch that would raise an exception keeps a loop from becoming vector code. Two exceptions are for training:
 
 * `distinct`: the arrays that it is given do not overlap, which lets the vectoriser do without checks, of which it
-  allows itself few; and a division by zero gives infinity, without a branch;
+  allows itself few;
 * `gradient`: `distinct`, and sums in whatever order is quickest (the same one every time), a product and a sum in one
   instruction. Gradients are held to a tolerance, spikes are not.
 """
@@ -19,9 +20,9 @@ from numba import njit, types
 from numba.core.typing import Signature
 from numba.extending import intrinsic
 
-kernel = njit(nogil=True, cache=True, _nrt=False)
+kernel = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 #: a part of a kernel, put into it before it is compiled
-part = njit(inline="always")
+part = njit(inline="always", error_model="numpy")
 
 
 @intrinsic

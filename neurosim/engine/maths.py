@@ -1,0 +1,85 @@
+"""Exponential and logarithm that the compiler turns into vector code.
+
+pip's llvmlite brings no vector maths library, so a call of `exp` in a loop makes the whole loop scalar. In float32 these
+are a reduction of the range and a short polynomial, without branches; in float64, where only reference runs go,
+they are the library's. Largest error of float32 against the true value: 1.1e-7 relative for exp (|x| <= 87) and
+1.2e-7 (relative to max(|ln x|, 0.35)) for log of normal numbers; the tests hold them to it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+_F, _I = np.float32, np.int32
+_LOG2E, _ROUND = _F(1.4426950408889634), _F(12582912.0)  # 1.5 * 2^23: adding it rounds to whole numbers
+_LN2_HIGH, _LN2_LOW = _F(0.693359375), _F(-2.12194440e-4)  # the first has few bits: its products are exact
+_LARGEST = _F(87.0)
+# e^r = 1 + r + r^2 P(r) for |r| <= ln(2) / 2
+_EXP = tuple(_F(c) for c in (0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.008368716575205326,
+                             0.001381459878757596))
+# ln(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1]
+_LOG = tuple(_F(c) for c in (1.0, -0.4999997913837433, 0.3333415985107422, -0.25002944469451904, 0.19958415627479553,
+                             -0.1654374599456787, 0.14917394518852234, -0.14482136070728302, 0.08959803730249405))
+
+
+@intrinsic
+def _as_float(typing, bits):
+    def bitcast(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), bitcast
+
+
+@intrinsic
+def _as_bits(typing, value):
+    def bitcast(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), bitcast
+
+
+def exp(x: float) -> float:
+    """``e^x`` within a kernel; in float32 x is held within +-87."""
+    return math.exp(x)
+
+
+def log(x: float) -> float:
+    """``ln x`` within a kernel, x a positive normal number."""
+    return math.log(x)
+
+
+@overload(exp, inline="always")
+def _exp(x):
+    if x != types.float32:
+        return lambda x: math.exp(x)
+
+    def single(x):
+        x = min(max(x, -_LARGEST), _LARGEST)
+        shifted = x * _LOG2E + _ROUND
+        whole = shifted - _ROUND
+        r = (x - whole * _LN2_HIGH) - whole * _LN2_LOW
+        p = _EXP[0] + r * (_EXP[1] + r * (_EXP[2] + r * (_EXP[3] + r * _EXP[4])))
+        return (_F(1.0) + (r + r * r * p)) * _as_float((_I(whole) + _I(127)) << _I(23))
+
+    return single
+
+
+@overload(log, inline="always")
+def _log(x):
+    if x != types.float32:
+        return lambda x: math.log(x)
+
+    def single(x):
+        bits = _as_bits(x)
+        exponent = (bits - _I(0x3F3504F3)) >> _I(23)
+        f = _as_float(bits - (exponent << _I(23))) - _F(1.0)
+        p = _LOG[4] + f * (_LOG[5] + f * (_LOG[6] + f * (_LOG[7] + f * _LOG[8])))
+        p = _LOG[0] + f * (_LOG[1] + f * (_LOG[2] + f * (_LOG[3] + f * p)))
+        return _F(exponent) * _LN2_HIGH + (_F(exponent) * _LN2_LOW + f * p)
+
+    return single
