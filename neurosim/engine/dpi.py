@@ -23,9 +23,10 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim.engine.arrays import aligned
-from neurosim.engine.compiling import kernel, part
+from neurosim.engine.compiling import kernel, part, widest_vectors
 from neurosim.engine.events import add_rows
 from neurosim.engine.maths import exp, log
+from neurosim.engine.neurons import Spikes
 
 #: rows of `cells`, the parameters of the membranes
 RATE, LEAST, FLOOR, THRESHOLD, GATE, GAIN, SLOPE, MIDDLE, RESET, REFRACTORY, BIAS, ADAPT_ENTER, ADAPT_DECAY, \
@@ -218,7 +219,8 @@ def _synapses(y, growth, g, synapse, pulsed, linear):
 def _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
               power, sigmoid, adapts, batches, times, y, growth, g, nothing, state, adapted, packed, packed_cells, busy,
               places, fired, out_pointers, out_indices, counts, trace):
-    zero, one = nothing[0], cells.dtype.type(1)
+    widest_vectors()
+    zero = nothing[0]
     width = cells.shape[1]
     gating = False
     for s in range(targets.size):
@@ -331,30 +333,30 @@ def _finish(state, cells, busy, found, adapted, packed, packed_cells, places, fi
                 packed_cells[i, j] = packed_cells[i, active]
 
 
-def dpi(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurrent: np.ndarray, inputs_at: np.ndarray,
-        recurrent_at: np.ndarray, targets: np.ndarray, current: np.ndarray, cells: np.ndarray, synapses: np.ndarray,
-        linear: bool, power: float, sigmoid: bool, adapts: bool, batches: int, times: int, most: int,
-        trace: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def simulate(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurrent: np.ndarray,
+             inputs_at: np.ndarray, recurrent_at: np.ndarray, targets: np.ndarray, current: np.ndarray,
+             cells: np.ndarray, synapses: np.ndarray, linear: bool, power: float, sigmoid: bool, adapts: bool,
+             batches: int, times: int, most: int, trace: np.ndarray | None = None) -> Spikes:
     """Run a population; returns its events (pointers, indices) and how often each neuron fired.
 
     rows `[kind, inputs, width]` and recurrent `[kind, width, width]` hold growths of pulses (`pulse`; jumps in y where
     `linear`); inputs_at, recurrent_at, targets `[type]`: which kind a synapse type takes, or -1, and the row of the
     state that it drives. current `[batch, time, width]` or of size 0, in units of Itau. cells `[CELL_ROWS, width]`,
-    synapses `[type, SYNAPSE_ROWS, width]`; width is a whole number of vectors. most: how often a neuron can fire in a step.
-    trace `[batch, time, width]` gets v at the end of each step.
+    synapses `[type, SYNAPSE_ROWS, width]`; width is a whole number of vectors. most: how often a neuron can fire in a
+    step. trace `[batch, time, width]` gets v at the end of each step.
     """
-    width, dtype, types = cells.shape[1], cells.dtype, targets.size
+    width, types = cells.shape[1], targets.size
 
     def room(*shape: int) -> np.ndarray:
-        out = aligned(shape, dtype)
+        out = aligned(shape, cells.dtype)
         out.fill(0)
         return out
 
-    out_pointers = np.zeros(batches * times + 1, np.int64)
-    out_indices, counts = np.empty(batches * times * width * most, np.int32), np.zeros(width, np.int64)
-    trace = np.empty((0, 0, 0), dtype) if trace is None else trace
+    places = [np.zeros(width + 1, np.int64) for _ in range(3)]
+    events = (np.zeros(batches * times + 1, np.int64), np.empty(batches * times * width * most, np.int32),
+              np.zeros(width, np.int64))
     _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
-              dtype.type(power), sigmoid, adapts, batches, times, room(types, width), room(width), room(width), room(width),
-              room(STATE_ROWS, width), room(width), room(STATE_ROWS, width), room(_MOVED, width),
-              np.zeros(width + 1, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64), out_pointers, out_indices, counts, trace)
-    return out_pointers, out_indices[:out_pointers[-1]], counts
+              cells.dtype.type(power), sigmoid, adapts, batches, times, room(types, width), room(width), room(width),
+              room(width), room(STATE_ROWS, width), room(width), room(STATE_ROWS, width), room(_MOVED, width), *places,
+              *events, room(0, 0, 0) if trace is None else trace)
+    return events[0], events[1][:events[0][-1]], events[2]

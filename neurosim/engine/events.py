@@ -38,12 +38,12 @@ def to_events(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def scatter(pointers, indices, out):
-    """Write events into `out [steps, neurons]` as zeros and ones."""
+    """Write events into `out [steps, neurons]`: how often each neuron fired in each step."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = 0
         for e in range(pointers[i], pointers[i + 1]):
-            out[i, indices[e]] = 1
+            out[i, indices[e]] += 1
 
 
 @kernel

@@ -18,6 +18,7 @@ from neurosim import engine
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
 from neurosim.network.activity import Drive, spike_drive, together, value_drive
+from neurosim.network.circuit_forward import normalised, run_circuit
 from neurosim.network.layers import (
     SPIKING,
     AdaptiveLIF,
@@ -123,8 +124,12 @@ def compile_steps(network: Network, parameters: Parameters | None = None, dtype:
         read = {name: (reads or {})[f"{node.name}/{name}"] for name in ("weight", "recurrent")
                 if f"{node.name}/{name}" in (reads or {})}
         if isinstance(node.layer, DPINeuron):
-            raise NeurosimError("its kernels are not there yet", where=f"layer {node.name}")
-        if isinstance(node.layer, Population):
+            try:
+                arrays = normalised(node.layer, own, network.shapes[node.name][0], network.dt, dtype)
+            except NeurosimError as error:
+                raise NeurosimError(error.message, where=f"layer {node.name}", allowed=error.allowed, hint=error.hint
+                                    ) from None
+        elif isinstance(node.layer, Population):
             arrays = _population_arrays(node, own, network.shapes[node.name], dtype)
         elif isinstance(node.layer, Linear):
             bias = engine.padded(own.get("bias", 0.0), network.shapes[node.name], dtype)
@@ -219,16 +224,12 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
-        weighted = isinstance(first.layer, (Linear, Conv2d))
-        if weighted:
+        if isinstance(first.layer, (Linear, Conv2d)) or (isinstance(first.layer, DPINeuron) and first.layer.inputs):
             drives[first.name] = _drive(incoming[0], counts.get(first.inputs[0]), block)
-        if isinstance(step.node.layer, Population):
+        if isinstance(step.node.layer, DPINeuron):
+            signals[step.node.name] = _run_circuit(step, incoming[0], block, dtype, counts)
+        elif isinstance(step.node.layer, Population):
             signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts, saturation)
-            if isinstance(step.node.layer, SPIKING):
-                spikes[step.node.name] = counts[step.node.name]
-                if step.arrays["recurrent"].size:
-                    drives[f"{step.node.name}/recurrent"] = _drive(signals[step.node.name], counts[step.node.name],
-                                                                   block)
         elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype, saturation)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
@@ -238,6 +239,10 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
             signals[step.node.name] = _run_layer(network, step, incoming, block, dtype, saturation)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
                 counts[step.node.name] = counts[step.node.inputs[0]]
+        if isinstance(step.node.layer, SPIKING):
+            spikes[step.node.name] = counts[step.node.name]
+            if step.arrays["recurrent"].size:
+                drives[f"{step.node.name}/recurrent"] = _drive(signals[step.node.name], counts[step.node.name], block)
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
@@ -336,6 +341,24 @@ def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype,
     else:
         {GRU: engine.gru, LSTM: engine.lstm}[type(layer)](drive, bias, product, out)
     return out
+
+
+def _run_circuit(step: Step, signal: Signal, block: Block, dtype: np.dtype, counts: dict[str, np.ndarray]) -> Events:
+    layer, name = step.node.layer, step.node.name
+    pointers, indices, current = np.zeros(block.batch * block.time + 1, np.int64), np.empty(0, np.int32), None
+    if layer.inputs is None:
+        current = _dense(signal, (step.arrays["neurons"],), dtype).reshape(block.batch, block.time, -1)
+    elif isinstance(signal, Events):
+        pointers, indices = signal.pointers, signal.indices
+    else:
+        flat = _dense(signal, (layer.inputs,), dtype)
+        if not np.isin(flat, (0, 1)).all():
+            raise NeurosimError("its input is not spikes", where=f"layer {name}", allowed="0 and 1",
+                                hint="a DPINeuron without input weights takes currents in amperes")
+        pointers, indices = engine.to_events(flat)
+    *events, counts[name] = run_circuit(layer, step.arrays, pointers, indices, current, block.samples, block.time,
+                                        dtype)
+    return Events(*events)
 
 
 def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,

@@ -27,6 +27,7 @@ class Effect(IntEnum):
     MIRROR = 9
     CORE = 10
     DIE = 11
+    BIAS_NOISE = 12
     OPEN_WIRE = 20
     DRIVER = 21
     ADC_GAIN = 22
