@@ -19,9 +19,11 @@ from neurosim.devices.memristor import (
     write_verify,
 )
 from neurosim.devices.spread import decay_with_factor, spread_around, spread_factor
+from neurosim.devices.subthreshold import drain_current, integrated, thermal_voltage, time_constant
 
 __all__ = [
-    "bias_currents", "bias_ratio", "current", "current_factor", "decay_with_factor", "drift_exponent", "drifted",
-    "evaluate", "flicker_growth", "leakage_at", "nearest_codes", "programmed", "relaxation_at", "relaxed",
-    "retention_tables", "slope", "spread_around", "spread_factor", "stuck", "table_currents", "write_verify",
+    "bias_currents", "bias_ratio", "current", "current_factor", "decay_with_factor", "drain_current", "drift_exponent",
+    "drifted", "evaluate", "flicker_growth", "integrated", "leakage_at", "nearest_codes", "programmed",
+    "relaxation_at", "relaxed", "retention_tables", "slope", "spread_around", "spread_factor", "stuck",
+    "table_currents", "thermal_voltage", "time_constant", "write_verify",
 ]

@@ -23,6 +23,8 @@ from numba.extending import intrinsic
 kernel = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 #: a part of a kernel, put into it before it is compiled
 part = njit(inline="always", error_model="numpy")
+#: the same for scalars, put in by LLVM: compiles several times faster where one part has many places
+scalar_part = njit(forceinline=True, error_model="numpy", _nrt=False)
 
 
 @intrinsic

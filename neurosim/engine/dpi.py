@@ -23,17 +23,17 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim.engine.arrays import aligned
-from neurosim.engine.compiling import kernel, part, widest_vectors
+from neurosim.engine.compiling import kernel, scalar_part, widest_vectors
 from neurosim.engine.events import add_rows
 from neurosim.engine.maths import exp, log
 from neurosim.engine.neurons import Spikes
 
 #: rows of `cells`, the parameters of the membranes
 RATE, LEAST, FLOOR, THRESHOLD, GATE, GAIN, SLOPE, MIDDLE, RESET, REFRACTORY, BIAS, ADAPT_ENTER, ADAPT_DECAY, \
-    ADAPT_FLOOR, ADAPT_MEAN, ADAPT_OFFSET, ADAPT_GROWTH, ADAPT_RATE, CELL_ROWS = range(19)
+    ADAPT_FLOOR, ADAPT_MEAN, ADAPT_OFFSET, ADAPT_GROWTH, ADAPT_RATE, ADAPT_LEAK, CELL_ROWS = range(20)
 #: rows of `synapses[type]`: leak within half the pulse; decay from there to the end of the step; least current;
-#: weight of the mean over the step: ``mean y - offset`` for y at its end
-ENTER, DECAY, Y_FLOOR, MEAN, OFFSET, SYNAPSE_ROWS = range(6)
+#: weight of the mean over the step: ``mean y - offset`` for y at its end; leak within the pulse, in time constants
+ENTER, DECAY, Y_FLOOR, MEAN, OFFSET, PULSE_LEAK, SYNAPSE_ROWS = range(7)
 #: rows of the state of the membranes: what a sub-step reads and writes
 V, LEFT, LIMIT, CROSSED, DRIVE, GATED, LEAK, REST, F, F_SLOPE, MOVED, STATE_ROWS = range(12)
 _CARRIED = F  # the rows before this one go along with a neuron
@@ -44,16 +44,20 @@ _ALLOWED = 0.02  # error estimate of a sub-step, in v
 _SHORTEST = 1 / 8192  # of a step: a sub-step that short is taken as it is
 
 
-@part
-def pulse(y, growth, g):
-    """Synapses after a pulse without leak: y' with ``y' + ln y' = y + ln y + growth``; growth = Iw t kappa / (C UT).
+@kernel
+def pulse(y, growth, leak, g):
+    """Synapses y = I / Ig after a pulse, between the two halves of the leak (each ``y e^(-leak / 2)``, not done here).
 
-    With ``g = ln(y'/y)``: ``g + y (e^g - 1) = growth``, by three steps of Halley's method from the smaller of two upper
-    bounds, the growth where I << Ig and the linear filter where I >> Ig. For growth up to 30 and y from 1e-6 to 1e3
-    they end within 1e-11 of the solution. Loops this short let the processor work at several vectors at once.
+    growth = Iw t kappa / (C UT), leak = t / tau. Without leak ``y' + ln y' = y + ln y + growth``, and ``g = ln(y'/y)``
+    solves ``g + y (e^g - 1) = growth``: three steps of Halley's method from the smaller of two upper bounds, the growth
+    where I << Ig and the linear filter where I >> Ig. For growth up to 30 and y from 1e-6 to 1e3 they end within 1e-11.
+    With leak, y + ln y loses leak (1 + <y>); the two halves lose it with the mean of y and y' instead of
+    ``<y> = (y' - y) (1 + (y + y') / 2) / growth``. The last loop mends that to first order in the leak.
+    g `[n]` is to work in. Loops this short let the processor work at several vectors at once.
     """
+    widest_vectors()
     real = y.dtype.type
-    half, one = real(0.5), real(1)
+    half, one, zero, least = real(0.5), real(1), real(0), real(1e-3)
     for n in range(y.size):
         g[n] = min(growth[n], log(one + growth[n] / y[n]))
     for _ in range(3):
@@ -63,10 +67,14 @@ def pulse(y, growth, g):
             off = g[n] + (e - y[n]) - growth[n]
             g[n] = g[n] - off * slope / (slope * slope - half * off * e)
     for n in range(y.size):
-        y[n] *= exp(g[n])
+        end = y[n] * exp(g[n])
+        middle = half * (y[n] + end)
+        off = leak[n] * ((end - y[n]) * (one + middle) / max(growth[n], least) - middle) / (one + end)
+        off = off if growth[n] > least else zero
+        y[n] = end * (one - off * (one - half * off))
 
 
-@part
+@scalar_part
 def _flow(v, drive, gated, leak, rate, least, gate, gain, slope, middle, power, sigmoid, gating, real):
     """``f = dv/dt`` and df/dv at v."""
     one, x = real(1), exp(v)
@@ -87,7 +95,7 @@ def _flow(v, drive, gated, leak, rate, least, gate, gain, slope, middle, power, 
     return f, rate * ((a_slope - a * x * share) * share + feedback_slope)
 
 
-@part
+@scalar_part
 def _phi(z, real):
     """``phi_1(z) = (e^z - 1) / z`` for z <= 1, from the Pade approximant (2, 3) of e^z: 3e-4 at 1, 4e-5 at -1."""
     one = real(1)
@@ -95,9 +103,10 @@ def _phi(z, real):
     return above / (one - z * (real(3 / 5) - z * (real(3 / 20) - z * real(1 / 60))))
 
 
-@part
+@kernel
 def _whole(state, cells, width, power, sigmoid, gating):
     """The rest of the step at once, for the neurons where that is good; the others stay as they are."""
+    widest_vectors()
     v, left, drive, gated, leak = state[V], state[LEFT], state[DRIVE], state[GATED], state[LEAK]
     fs, slopes, moves = state[F], state[F_SLOPE], state[MOVED]
     rate, least, floor, threshold = cells[RATE], cells[LEAST], cells[FLOOR], cells[THRESHOLD]
@@ -125,7 +134,7 @@ def _whole(state, cells, width, power, sigmoid, gating):
         left[n] = zero if good | stays else h
 
 
-@part
+@kernel
 def _advance(state, cells, count, power, sigmoid, gating):
     """One sub-step of the first `count` membranes.
 
@@ -170,7 +179,7 @@ def _advance(state, cells, count, power, sigmoid, gating):
         left[n] = zero if stays else after
 
 
-@part
+@kernel
 def _wait(state, count):
     """A step begins: neurons in their refractory period sit it out."""
     left, rest = state[LEFT], state[REST]
@@ -181,7 +190,7 @@ def _wait(state, count):
         rest[n] = max(waits - one, zero)
 
 
-@part
+@kernel
 def _fire(state, cells, adapted, fired, n, to, one_y, one_growth, one_g):
     """A spike of neuron n, which stands in column `to` of the state, with state[CROSSED] of the step left."""
     real = adapted.dtype.type
@@ -196,13 +205,14 @@ def _fire(state, cells, adapted, fired, n, to, one_y, one_growth, one_g):
         # back from the end of the step to the spike, the pulse between two halves of its leak, and forth again
         back = exp(state[CROSSED, to] * cells[ADAPT_RATE, n]) * cells[ADAPT_ENTER, n]
         one_y[0], one_growth[0] = adapted[n] * back, cells[ADAPT_GROWTH, n]
-        pulse(one_y, one_growth, one_g)
+        pulse(one_y, one_growth, cells[ADAPT_LEAK, n:n + 1], one_g)
         adapted[n] = max(one_y[0] / back, cells[ADAPT_FLOOR, n])
 
 
-@part
+@kernel
 def _synapses(y, growth, g, synapse, pulsed, linear):
     """The pulses that begin with the step, where there are any (the familiar jump if `linear`); decay to its end."""
+    widest_vectors()
     enter, decay, floor = synapse[ENTER], synapse[DECAY], synapse[Y_FLOOR]
     for n in range(y.size):
         y[n] *= enter[n]
@@ -210,7 +220,7 @@ def _synapses(y, growth, g, synapse, pulsed, linear):
         for n in range(y.size):
             y[n] += growth[n]
     elif pulsed:
-        pulse(y, growth, g)
+        pulse(y, growth, synapse[PULSE_LEAK], g)
     for n in range(y.size):
         y[n] = max(y[n] * decay[n], floor[n])
 
@@ -219,7 +229,6 @@ def _synapses(y, growth, g, synapse, pulsed, linear):
 def _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
               power, sigmoid, adapts, batches, times, y, growth, g, nothing, state, adapted, packed, packed_cells, busy,
               places, fired, out_pointers, out_indices, counts, trace):
-    widest_vectors()
     zero = nothing[0]
     width = cells.shape[1]
     gating = False
@@ -275,7 +284,7 @@ def _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targe
                     trace[b, t, n] = state[V, n]
 
 
-@part
+@kernel
 def _currents(state, cells, current, b, t):
     drive, gated, leak, bias = state[DRIVE], state[GATED], state[LEAK], cells[BIAS]
     zero, one = drive.dtype.type(0), drive.dtype.type(1)
@@ -288,14 +297,14 @@ def _currents(state, cells, current, b, t):
             drive[n] += current[b, t, n]
 
 
-@part
+@kernel
 def _give(to, y, mean, offset):
     """The mean of a synapse over the step, added to what it drives."""
     for n in range(y.size):
         to[n] += mean[n] * y[n] - offset[n]
 
 
-@part
+@kernel
 def _finish(state, cells, busy, found, adapted, packed, packed_cells, places, fired, growth, g, power, sigmoid, gating):
     """The neurons that need several sub-steps, side by side; who is done makes room for the last one."""
     zero, one = packed.dtype.type(0), packed.dtype.type(1)

@@ -53,7 +53,7 @@ def log(x: float) -> float:
     return math.log(x)
 
 
-@overload(exp, inline="always")
+@overload(exp, jit_options={"forceinline": True})
 def _exp(x):
     if x != types.float32:
         return lambda x: math.exp(x)
@@ -69,7 +69,7 @@ def _exp(x):
     return single
 
 
-@overload(log, inline="always")
+@overload(log, jit_options={"forceinline": True})
 def _log(x):
     if x != types.float32:
         return lambda x: math.log(x)

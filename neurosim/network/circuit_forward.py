@@ -88,7 +88,7 @@ def _cells(layer: DPINeuron, si: Arrays, volts: float, dt: float) -> np.ndarray:
         whole = block[dpi.ENTER] * block[dpi.DECAY]
         cells[dpi.ADAPT_ENTER], cells[dpi.ADAPT_DECAY], cells[dpi.ADAPT_RATE] = block[dpi.ENTER], whole, -np.log(whole)
         cells[dpi.ADAPT_FLOOR], cells[dpi.ADAPT_MEAN] = block[dpi.Y_FLOOR], block[dpi.MEAN]
-        cells[dpi.ADAPT_OFFSET] = block[dpi.OFFSET]
+        cells[dpi.ADAPT_OFFSET], cells[dpi.ADAPT_LEAK] = block[dpi.OFFSET], block[dpi.PULSE_LEAK]
         cells[dpi.ADAPT_GROWTH] = si["i_weight_ahp"] * si["t_pulse_ahp"] / (si["c_ahp"] * volts)
     return cells
 
@@ -100,6 +100,7 @@ def _block(si: Arrays, name: str, t_pulse: np.ndarray, volts: float, dt: float) 
     out[dpi.ENTER] = np.exp(-t_pulse / (2 * tau))
     out[dpi.DECAY] = np.exp(-(dt - t_pulse / 2) / tau)
     out[dpi.Y_FLOOR] = si["i_0"] / gain
+    out[dpi.PULSE_LEAK] = t_pulse / tau
     mean = np.expm1(dt / tau) * tau / dt  # of an exponential over the step, relative to its end
     out[dpi.MEAN] = gain / si["i_tau_mem"] * mean
     out[dpi.OFFSET] = gain / si["i_tau_mem"] * out[dpi.Y_FLOOR] * (mean - 1)

@@ -20,7 +20,7 @@ FEEDBACKS = ("power", "sigmoid", "product", "none")
 SYNAPSE_MODELS = ("exact", "linear")
 _WEIGHTS = ("weight_", "recurrent_")
 _MAY_BE_ZERO = ("i_dc", "noise_dc", "i_nmda_threshold", "i_weight_ahp", "i_feedback_gain", "i_feedback_threshold")
-_BOLTZMANN_PER_CHARGE = 8.617333262e-5  # V/K, exact to all digits given (CODATA 2018)
+BOLTZMANN_PER_CHARGE = 8.617333262e-5  # V/K, exact to all digits given (CODATA 2018)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -193,7 +193,7 @@ class DPINeuron(Population):
     @property
     def thermal_voltage(self) -> float:
         """``UT = k T / q``, V."""
-        return _BOLTZMANN_PER_CHARGE * self.temperature
+        return BOLTZMANN_PER_CHARGE * self.temperature
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights that it has, by name."""
