@@ -102,8 +102,8 @@ def test_a_population_drives_the_next_and_a_die_has_its_own_currents() -> None:
     nominal = run(network, inputs)
     assert nominal.spikes["first"].sum() > 20
     assert nominal.spikes["second"].sum() > 5
-    assert set(nominal.active) == {"first", "first/recurrent", "second"}
-    np.testing.assert_array_equal(nominal.active["first"], np.count_nonzero(inputs, axis=(0, 1)))
+    assert set(nominal.drives) == {"first", "first/recurrent", "second"}
+    np.testing.assert_array_equal(nominal.drives["first"].active, np.count_nonzero(inputs, axis=(0, 1)))
     die = run(network, inputs, {"first": {"i_tau_mem": np.full(8, 20e-12, np.float32)}})
     assert die.spikes["first"].sum() < nominal.spikes["first"].sum()
 
