@@ -281,7 +281,12 @@ def _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targe
                 out_pointers[step + 1] = at
             if trace.size:
                 for n in range(width):
-                    trace[b, t, n] = state[V, n]
+                    trace[b, t, 0, n] = state[V, n]
+                    trace[b, t, 1, n] = state[REST, n]
+                    trace[b, t, 2, n] = adapted[n]
+                for s in range(targets.size):
+                    for n in range(width):
+                        trace[b, t, 3 + s, n] = y[s, n]
 
 
 @kernel
@@ -352,7 +357,7 @@ def simulate(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurr
     `linear`); inputs_at, recurrent_at, targets `[type]`: which kind a synapse type takes, or -1, and the row of the
     state that it drives. current `[batch, time, width]` or of size 0, in units of Itau. cells `[CELL_ROWS, width]`,
     synapses `[type, SYNAPSE_ROWS, width]`; width is a whole number of vectors. most: how often a neuron can fire in a
-    step. trace `[batch, time, width]` gets v at the end of each step.
+    step. trace `[batch, time, 3 + types, width]` gets the end of each step: v, steps still to rest, AHP, synapses.
     """
     width, types = cells.shape[1], targets.size
 
@@ -367,5 +372,5 @@ def simulate(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurr
     _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
               cells.dtype.type(power), sigmoid, adapts, batches, times, room(types, width), room(width), room(width),
               room(width), room(STATE_ROWS, width), room(width), room(STATE_ROWS, width), room(_MOVED, width), *places,
-              *events, room(0, 0, 0) if trace is None else trace)
+              *events, room(0, 0, 0, 0) if trace is None else trace)
     return events[0], events[1][:events[0][-1]], events[2]

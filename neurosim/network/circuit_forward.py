@@ -6,6 +6,8 @@ Amperes, farads and seconds end here. The numbers of the noise are drawn here, o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +18,10 @@ from neurosim.errors import NeurosimError
 from neurosim.network.circuit_layers import SYNAPSES, DPINeuron
 from neurosim.streams import Effect, ReadKey, normal
 
-_TARGETS = {"ampa": dpi.DRIVE, "nmda": dpi.GATED, "gaba": dpi.DRIVE, "shunt": dpi.LEAK}
+TARGETS = {"ampa": dpi.DRIVE, "nmda": dpi.GATED, "gaba": dpi.DRIVE, "shunt": dpi.LEAK}
 _MOST_SPIKES = 64  # in a step; more, and dt is too long for this neuron
-Arrays = dict[str, np.ndarray]
+Array = Any  # of numpy or torch
+Arrays = Mapping[str, Array]
 
 
 def normalised(layer: DPINeuron, own: Mapping[str, np.ndarray], neurons: int, dt: float, dtype: np.dtype
@@ -30,23 +33,14 @@ def normalised(layer: DPINeuron, own: Mapping[str, np.ndarray], neurons: int, dt
     """
     si = {name: np.broadcast_to(np.asarray(own[name], np.float64), (neurons,)) for name in layer.parameters
           if name in own and not name.startswith(("weight_", "recurrent_"))}
-    most = _checked_times(si, dt)
     width, volts = neurons + -neurons % 8, layer.thermal_voltage / layer.kappa
-    made = {"cells": _wide(_cells(layer, si, volts, dt), width, dtype)}
-    synapses, rows = [], {"weight": [], "recurrent": []}
+    made = {"cells": _wide(np.stack(cell_rows(layer, si, volts, dt, np)), width, dtype)}
     found = [s for s in SYNAPSES if f"weight_{s}" in own or f"recurrent_{s}" in own]
+    blocks = [block_rows(layer, si, name, volts, dt, np) for name in found]
+    rows = {"weight": [], "recurrent": []}
     at = {kind: np.full(len(found), -1) for kind in rows}
     for i, name in enumerate(found):
-        synapse = _block(si, name, si["t_pulse"], volts, dt)
-        growth = si["t_pulse"] / (si[f"c_{name}"] * volts)
-        if layer.synapse_model == "linear":
-            leak = si["t_pulse"] * si[f"i_tau_{name}"] / (si[f"c_{name}"] * volts)
-            growth = growth * -np.expm1(-leak) / leak
-            synapse[dpi.DECAY] *= synapse[dpi.ENTER]
-            synapse[dpi.ENTER] = 1
-        if name == "gaba":
-            synapse[[dpi.MEAN, dpi.OFFSET]] *= -1
-        synapses.append(synapse)
+        growth = growth_per_ampere(layer, si, name, volts)
         for kind, kinds in rows.items():
             if f"{kind}_{name}" in own:
                 at[kind][i] = len(kinds)
@@ -55,59 +49,77 @@ def normalised(layer: DPINeuron, own: Mapping[str, np.ndarray], neurons: int, dt
     for kind, kinds in (("rows", rows["weight"]), ("recurrent", rows["recurrent"])):
         made[kind] = np.stack(kinds) if kinds else np.empty((0, 0, width), dtype)
     return {
-        **made, "synapses": _wide(np.reshape(synapses, (len(found), dpi.SYNAPSE_ROWS, neurons)), width, dtype, 1.0),
+        **made, "synapses": _wide(np.reshape(blocks, (len(found), dpi.SYNAPSE_ROWS, neurons)), width, dtype, 1.0),
         "inputs_at": at["weight"], "recurrent_at": at["recurrent"],
-        "targets": np.array([_TARGETS[name] for name in found], np.int64), "linear": layer.synapse_model == "linear",
-        "power": layer.kappa / (layer.kappa + 1) if layer.feedback in ("power", "product") else 0.0,
-        "sigmoid": layer.feedback in ("sigmoid", "product"), "adapts": "i_weight_ahp" in own, "most": most,
-        "leak": si["i_tau_mem"], "noise": si.get("noise_dc"), "dt": dt, "neurons": neurons}
+        "targets": np.array([TARGETS[name] for name in found], np.int64), "adapts": "i_weight_ahp" in own,
+        "most": spikes_in_a_step(si, dt), "leak": si["i_tau_mem"], "noise": si.get("noise_dc"), "dt": dt,
+        "neurons": neurons, **rules(layer)}
 
 
-def _cells(layer: DPINeuron, si: Arrays, volts: float, dt: float) -> np.ndarray:
-    """`[CELL_ROWS, neurons]`."""
+def rules(layer: DPINeuron) -> dict[str, object]:
+    """What is the same for all neurons."""
+    return {"linear": layer.synapse_model == "linear", "sigmoid": layer.feedback in ("sigmoid", "product"),
+            "power": layer.kappa / (layer.kappa + 1) if layer.feedback in ("power", "product") else 0.0}
+
+
+def cell_rows(layer: DPINeuron, si: Arrays, volts: float, dt: float, xp: ModuleType) -> list[Array]:
+    """The rows of `cells`, each `[neurons]`; xp is numpy or torch, and si holds its arrays. volts: UT / kappa."""
     leak, gain, i_0 = si["i_tau_mem"], si["i_gain_mem"], si["i_0"]
-    cells = np.zeros((dpi.CELL_ROWS, leak.size))
-    cells[dpi.RATE] = dt * leak / (si["c_mem"] * volts)
-    cells[dpi.LEAST] = i_0 / leak
-    cells[dpi.FLOOR] = np.log(i_0 / gain)
-    cells[dpi.THRESHOLD] = np.log(si["i_threshold"] / gain)
-    cells[dpi.RESET] = np.log(np.maximum(si["i_reset"], i_0) / gain)
-    cells[dpi.GATE] = si["i_nmda_threshold"] / gain
-    cells[dpi.REFRACTORY] = si["t_refractory"] / dt
-    cells[dpi.BIAS] = si["i_dc"] / leak
+    zero = xp.zeros_like(leak)
+    rows = [zero] * dpi.CELL_ROWS
+    rows[dpi.RATE] = dt * leak / (si["c_mem"] * volts)
+    rows[dpi.LEAST] = i_0 / leak
+    rows[dpi.FLOOR] = xp.log(i_0 / gain)
+    rows[dpi.THRESHOLD] = xp.log(si["i_threshold"] / gain)
+    rows[dpi.RESET] = xp.log(xp.maximum(si["i_reset"], i_0) / gain)
+    rows[dpi.GATE] = si["i_nmda_threshold"] / gain
+    rows[dpi.REFRACTORY] = si["t_refractory"] / dt
+    rows[dpi.BIAS] = si["i_dc"] / leak
     if layer.feedback == "sigmoid":
-        cells[dpi.GAIN] = si["i_feedback_gain"] / leak
+        rows[dpi.GAIN] = si["i_feedback_gain"] / leak
     elif layer.feedback != "none":
         p = layer.kappa / (layer.kappa + 1)
-        cells[dpi.GAIN] = i_0 ** (1 - p) * gain**p / leak
+        rows[dpi.GAIN] = i_0 ** (1 - p) * gain**p / leak
     if layer.feedback in ("sigmoid", "product"):
-        cells[dpi.SLOPE] = gain / si["i_feedback_norm"]
-        cells[dpi.MIDDLE] = si["i_feedback_threshold"] / gain
+        rows[dpi.SLOPE] = gain / si["i_feedback_norm"]
+        rows[dpi.MIDDLE] = si["i_feedback_threshold"] / gain
     if "i_weight_ahp" in si:
-        block = _block(si, "ahp", si["t_pulse_ahp"], volts, dt)
+        block = block_rows(layer, si, "ahp", volts, dt, xp)
         whole = block[dpi.ENTER] * block[dpi.DECAY]
-        cells[dpi.ADAPT_ENTER], cells[dpi.ADAPT_DECAY], cells[dpi.ADAPT_RATE] = block[dpi.ENTER], whole, -np.log(whole)
-        cells[dpi.ADAPT_FLOOR], cells[dpi.ADAPT_MEAN] = block[dpi.Y_FLOOR], block[dpi.MEAN]
-        cells[dpi.ADAPT_OFFSET], cells[dpi.ADAPT_LEAK] = block[dpi.OFFSET], block[dpi.PULSE_LEAK]
-        cells[dpi.ADAPT_GROWTH] = si["i_weight_ahp"] * si["t_pulse_ahp"] / (si["c_ahp"] * volts)
-    return cells
+        rows[dpi.ADAPT_ENTER], rows[dpi.ADAPT_DECAY], rows[dpi.ADAPT_RATE] = block[dpi.ENTER], whole, -xp.log(whole)
+        rows[dpi.ADAPT_FLOOR], rows[dpi.ADAPT_MEAN] = block[dpi.Y_FLOOR], block[dpi.MEAN]
+        rows[dpi.ADAPT_OFFSET], rows[dpi.ADAPT_LEAK] = block[dpi.OFFSET], block[dpi.PULSE_LEAK]
+        rows[dpi.ADAPT_GROWTH] = si["i_weight_ahp"] * si["t_pulse_ahp"] / (si["c_ahp"] * volts)
+    return rows
 
 
-def _block(si: Arrays, name: str, t_pulse: np.ndarray, volts: float, dt: float) -> np.ndarray:
-    """`[SYNAPSE_ROWS, neurons]` of one differential-pair integrator."""
-    tau = si[f"c_{name}"] * volts / si[f"i_tau_{name}"]
-    gain, out = si[f"i_gain_{name}"], np.empty((dpi.SYNAPSE_ROWS, tau.size))
-    out[dpi.ENTER] = np.exp(-t_pulse / (2 * tau))
-    out[dpi.DECAY] = np.exp(-(dt - t_pulse / 2) / tau)
-    out[dpi.Y_FLOOR] = si["i_0"] / gain
-    out[dpi.PULSE_LEAK] = t_pulse / tau
-    mean = np.expm1(dt / tau) * tau / dt  # of an exponential over the step, relative to its end
-    out[dpi.MEAN] = gain / si["i_tau_mem"] * mean
-    out[dpi.OFFSET] = gain / si["i_tau_mem"] * out[dpi.Y_FLOOR] * (mean - 1)
-    return out
+def block_rows(layer: DPINeuron, si: Arrays, name: str, volts: float, dt: float, xp: ModuleType) -> list[Array]:
+    """The rows of `synapses` of one differential-pair integrator, each `[neurons]`."""
+    tau, gain = si[f"c_{name}"] * volts / si[f"i_tau_{name}"], si[f"i_gain_{name}"]
+    t_pulse = si["t_pulse_ahp" if name == "ahp" else "t_pulse"]
+    rows = [gain] * dpi.SYNAPSE_ROWS
+    rows[dpi.ENTER], rows[dpi.DECAY] = xp.exp(-t_pulse / (2 * tau)), xp.exp(-(dt - t_pulse / 2) / tau)
+    if layer.synapse_model == "linear" and name != "ahp":
+        rows[dpi.ENTER], rows[dpi.DECAY] = xp.ones_like(tau), xp.exp(-dt / tau)
+    rows[dpi.Y_FLOOR] = si["i_0"] / gain
+    rows[dpi.PULSE_LEAK] = t_pulse / tau
+    mean = xp.expm1(dt / tau) * tau / dt  # of an exponential over the step, relative to its end
+    sign = -1 if name == "gaba" else 1
+    rows[dpi.MEAN] = sign * gain / si["i_tau_mem"] * mean
+    rows[dpi.OFFSET] = sign * si["i_0"] / si["i_tau_mem"] * (mean - 1)
+    return rows
 
 
-def _checked_times(si: Arrays, dt: float) -> int:
+def growth_per_ampere(layer: DPINeuron, si: Arrays, name: str, volts: float) -> Array:
+    """What a weight of one ampere does in a pulse, `[neurons]`: ``t kappa / (C UT)``; a little less where linear."""
+    growth = si["t_pulse"] / (si[f"c_{name}"] * volts)
+    if layer.synapse_model == "exact":
+        return growth
+    leak = growth * si[f"i_tau_{name}"]
+    return growth * (1 - leak / 2 * (1 - leak / 3 * (1 - leak / 4 * (1 - leak / 5))))  # (1 - e^-leak) / leak
+
+
+def spikes_in_a_step(si: Arrays, dt: float) -> int:
     """How often a neuron can fire in a step; refuses pulses longer than a step."""
     for name in ("t_pulse", *(("t_pulse_ahp",) if "i_weight_ahp" in si else ())):
         if si[name].max() > dt:

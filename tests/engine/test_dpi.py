@@ -37,14 +37,14 @@ def simulated(layer: ns.DPINeuron, neurons: int, dt: float, spikes: np.ndarray, 
     for name in ("leak", "noise", "dt", "neurons"):
         del given[name]
     width = given["cells"].shape[1]
-    trace = np.empty((batch, time, width), dtype)
+    trace = np.empty((batch, time, 3 + given["targets"].size, width), dtype)
     pointers, indices = engine.to_events(spikes.reshape(batch * time, -1).astype(np.uint8))
     found = dpi.simulate(pointers, indices, current=np.empty((0, 0, 0), dtype), batches=batch, times=time, trace=trace,
                          **given)
     counts = np.zeros((batch * time, width))
     engine.scatter(found[0], found[1], counts)
     assert (counts.sum(0) == found[2]).all()
-    return counts.reshape(batch, time, width)[..., :neurons], trace[..., :neurons]
+    return counts.reshape(batch, time, width)[..., :neurons], trace[:, :, dpi.V, :neurons]
 
 
 def rates(currents: np.ndarray, dt: float, seconds: float = 20.0, dtype: type = np.float32, **more: object

@@ -65,16 +65,14 @@ def test_noise_of_the_bias_has_its_density_at_every_dt() -> None:
 
 def _membranes(network: ns.Network, neurons: int, steps: int) -> np.ndarray:
     """Currents of the membranes after some steps, A."""
-    from neurosim.engine import dpi
     from neurosim.network import circuit_forward as forward
 
     layer = network["dpineuron"]
     arrays = forward.normalised(layer, layer.arrays(), neurons, network.dt, np.dtype(np.float64))
-    trace = np.empty((1, steps, arrays["cells"].shape[1]))
+    trace = np.empty((1, steps, 3, arrays["cells"].shape[1]))
     forward.run_circuit(layer, {**arrays, "trace": trace}, np.zeros(steps + 1, np.int64), np.empty(0, np.int32), None,
                         slice(0, 1), steps, np.dtype(np.float64))
-    assert dpi.V == 0
-    return np.exp(trace[0, -1, :neurons]) * float(layer.i_gain_mem)
+    return np.exp(trace[0, -1, 0, :neurons]) * float(layer.i_gain_mem)
 
 
 def test_noise_is_the_samples_own() -> None:
