@@ -44,8 +44,7 @@ def normalised(layer: DPINeuron, own: Mapping[str, np.ndarray], neurons: int, dt
         for kind, kinds in rows.items():
             if f"{kind}_{name}" in own:
                 at[kind][i] = len(kinds)
-                weight = np.multiply(own[f"{kind}_{name}"], growth[:, None], dtype=dtype, casting="same_kind")
-                kinds.append(engine.padded_rows(weight, dtype))
+                kinds.append(engine.padded_rows(np.multiply(own[f"{kind}_{name}"], growth[:, None]), dtype))
     for kind, kinds in (("rows", rows["weight"]), ("recurrent", rows["recurrent"])):
         made[kind] = np.stack(kinds) if kinds else np.empty((0, 0, width), dtype)
     return {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 _WHERE = {
     "CNN": "neurosim.training.cnn",
     **dict.fromkeys(("LIF", "AdaptiveLIF", "CubaLIF", "LeakyIntegrator"), "neurosim.training.layers"),
+    "DPINeuron": "neurosim.training.dpi",
     **dict.fromkeys(("SpikingNetwork", "Sum"), "neurosim.training.assembly"),
     "Surrogate": "neurosim.training.surrogates",
     **dict.fromkeys(("LSNN", "SpikingMLP", "spiking_mlp"), "neurosim.training.models"),
@@ -44,6 +45,7 @@ __all__ = [
     "Adversarial",
     "Attack",
     "CubaLIF",
+    "DPINeuron",
     "Defaults",
     "Dropout",
     "EntropySGD",
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from neurosim.training.defaults import DEFAULTS, Defaults, build
     from neurosim.training.deviations import Within, moved
     from neurosim.training.export import as_network, to_network
+    from neurosim.training.dpi import DPINeuron
     from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
     from neurosim.training.layers import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
