@@ -86,8 +86,8 @@ if TYPE_CHECKING:
     from neurosim.training.cnn import CNN
     from neurosim.training.defaults import DEFAULTS, Defaults, build
     from neurosim.training.deviations import Within, moved
-    from neurosim.training.export import as_network, to_network
     from neurosim.training.dpi import DPINeuron
+    from neurosim.training.export import as_network, to_network
     from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
     from neurosim.training.layers import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
