@@ -6,12 +6,14 @@ import dpi_torch
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
 
 import neurosim as ns
 from neurosim import engine
 from neurosim.engine import dpi, learning_dpi
 from neurosim.errors import NeurosimError
 from neurosim.network.forward import run
+from neurosim.training.deviations import Within, corners, moved
 from neurosim.training.dpi import DPINeuron
 
 ROWS = {name: getattr(dpi, name) for name in (
@@ -201,3 +203,25 @@ def test_what_is_not_there_stays_away() -> None:
 def test_refusals(make, message: str) -> None:
     with pytest.raises(NeurosimError, match=message):
         make()
+
+
+def test_an_attack_reaches_the_currents_that_vary() -> None:
+    """Signed steps in units of a lognormal spread, on leaks, gains, thresholds and weights: more harm than chance."""
+    own, x = layer(10, 20, i_weight_ahp=None), inputs(150, 2, 20)
+    module = DPINeuron(own, learn=("weights", "i_tau_mem", "i_gain_mem", "i_threshold", "i_tau_ampa"))
+    clean = {name: value.detach() for name, value in module.named_parameters()}
+    wanted = module(x).detach().sum(dim=0)
+    reach = {name: Within(torch.full_like(value, 0.1)) for name, value in clean.items()}
+
+    def harm(deviation: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (functional_call(module, moved(clean, deviation, reach), (x,)).sum(dim=0) - wanted).square().mean()
+
+    generator = torch.Generator().manual_seed(0)
+    chance = max(harm(corners(clean, reach, 1.0, generator)).item() for _ in range(5))
+    u = {name: (0.01 * torch.randn(value.shape, generator=generator)).requires_grad_() for name, value in clean.items()}
+    for _ in range(5):
+        grads = torch.autograd.grad(-(functional_call(module, moved(clean, u, reach), (x,)).sum()), list(u.values()))
+        u = {name: (value + 0.2 * grad.sign()).clamp(-1, 1).detach().requires_grad_()
+             for (name, value), grad in zip(u.items(), grads, strict=True)}
+        assert all(grad.abs().sum() > 0 for grad in grads)
+    assert harm(u).item() > 2 * chance

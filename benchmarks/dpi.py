@@ -1,0 +1,111 @@
+"""How fast are subthreshold neurons? One population, one core; and many dies of it.
+
+256 neurons, 1000 steps of 1 ms, 64 inputs at 20 Hz, a quarter of the recurrent synapses, about 20 spikes a second and
+neuron, one sample, float32. The unit is the machine's own: `numpy.exp` over as many float32 numbers as neurons are
+updated (256 x 1000), measured in turn with it. The limit of 87 of them is 10 ms on the machine where it was set, on
+which that exp takes 0.115 ms.
+
+What bounds it, with the kernel's exp and log in vector code (tests/engine/test_maths.py looks at the assembly): about a
+third is the step that all neurons take at once (two slopes of four exponentials and six divisions in all; divisions
+and the latency between them bound it), about a quarter the pulses (four exponentials and a logarithm), the rest the
+neurons that need several sub-steps, which fill a vector only in part.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+import neurosim as ns
+from benchmarks import harness
+from neurosim.network.forward import compile_inputs, compile_steps, run, run_block
+
+NEURONS, STEPS, INPUTS, DIES, SEED = 256, 1000, 64, 32, 0
+
+
+def make_network() -> ns.Network:
+    """The weights are tuned so that neurons fire about 20 times a second."""
+    rng = np.random.default_rng(SEED)
+    weight = rng.lognormal(0, 0.5, (NEURONS, INPUTS)) * 6.3e-9
+    recurrent = rng.lognormal(0, 0.5, (NEURONS, NEURONS)) * (rng.random((NEURONS, NEURONS)) < 0.25) * 0.5e-9
+    layer = ns.DPINeuron(weight_ampa=weight, recurrent_ampa=recurrent)
+    return ns.Network.sequential({"cells": layer}, (INPUTS,), 1e-3)
+
+
+def make_dies(network: ns.Network) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Lognormal spreads of weights, leaks and thresholds, drawn before anything is timed."""
+    rng, layer = np.random.default_rng(SEED + 1), network["cells"]
+    names = ("weight_ampa", "recurrent_ampa", "i_tau_mem", "i_tau_ampa", "i_threshold")
+    return [{"cells": {name: (getattr(layer, name) * rng.lognormal(0, 0.1, getattr(layer, name).shape or NEURONS)
+                              ).astype(np.float32) for name in names}} for _ in range(DIES)]
+
+
+def parts(network: ns.Network, inputs: np.ndarray, rounds: int) -> dict[str, float]:
+    """CPU milliseconds of preparing and running one die, and of the exp, in turn; medians."""
+    (block,) = compile_inputs(network, inputs)
+    numbers = np.random.default_rng(2).normal(size=NEURONS * STEPS).astype(np.float32)
+    out, times = np.empty_like(numbers), []
+    for _ in range(rounds + 1):
+        marks = [time.thread_time()]
+        steps = compile_steps(network)
+        marks.append(time.thread_time())
+        run_block(network, steps, block)
+        marks.append(time.thread_time())
+        np.exp(numbers, out=out)
+        marks.append(time.thread_time())
+        times.append(np.diff(marks))
+    return dict(zip(("prepare", "run", "exp"), (1e3 * np.median(times[1:], axis=0)).tolist(), strict=True))
+
+
+def measure(quick: bool) -> dict[str, object]:
+    network = make_network()
+    inputs = (np.random.default_rng(3).random((STEPS, 1, INPUTS)) < 0.02).astype(np.float32)
+    rate = float(run(network, inputs).spikes["cells"].sum() / (NEURONS * STEPS * network.dt))
+    found = parts(network, inputs, 15 if quick else 101)
+    (block,) = compile_inputs(network, inputs)
+    dies, threads = make_dies(network), harness.cores()
+
+    def one() -> None:
+        run_block(network, compile_steps(network, dies[0]), block)
+
+    with ThreadPoolExecutor(threads) as pool:
+        times = harness.seconds({
+            "one": one,
+            "many": lambda: list(pool.map(lambda die: run_block(network, compile_steps(network, die), block), dies)),
+        }, 5 if quick else 15)
+    single, many = harness.spread(times["one"], 1e-3), harness.spread(times["many"], 1e-3 * DIES)
+    return {
+        "name": "dpi", "machine": harness.machine(), "versions": harness.versions("numpy", "numba", "rockpool"),
+        "settings": {"neurons": NEURONS, "steps": STEPS, "inputs": INPUTS, "dies": DIES, "threads": threads,
+                     "precision": "float32", "rate_hz": rate},
+        "results": {"parts_ms": found, "one_die_ms": single, "of_many_ms": many},
+        "bars": [
+            harness.bar("forward of one die, in numpy.exp over as many updates", found["run"] / found["exp"],
+                        at_most=87),
+            harness.bar(f"times better for each of {DIES} dies at once, all cores",
+                        single["median"] / many["median"], at_least=2.5)],
+        "missing": harness.missing("rockpool")}
+
+
+def table(result: Mapping[str, object]) -> list[list[str]]:
+    found = result["results"]
+    rows = [["what", "ms", "least", "largest"]]
+    rows += [[f"one die, one core: {name}", f"{value:.3f}", "", ""] for name, value in found["parts_ms"].items()]
+    for what, key in (("one die: prepare and run", "one_die_ms"),
+                      (f"each of {DIES} dies, {result['settings']['threads']} threads", "of_many_ms")):
+        rows.append([what, *(f"{found[key][of]:.2f}" for of in ("median", "least", "largest"))])
+    return [*rows, [f"{result['settings']['rate_hz']:.0f} spikes a second and neuron", "", "", ""]]
+
+
+def main() -> int:
+    options = harness.arguments(__doc__.splitlines()[0])
+    result = measure(options.quick)
+    return harness.finish(result, table(result), options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
