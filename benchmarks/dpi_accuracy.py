@@ -95,7 +95,7 @@ def table(result: Mapping[str, object]) -> list[list[str]]:
     rows = [["dt", "error in %", *(f"{1e9 * current:g} nA" for current in CURRENTS)],
             ["", "rate, Hz", *(f"{rate:.4g}" for rate in result["results"]["rates_Hz"])]]
     for dt, found in result["results"]["errors"].items():
-        rows += [[f"{1e3 * float(dt):g} ms", name, *(f"{100 * error:.3g}" for error in errors)]
+        rows += [[f"{1e3 * float(dt):g} ms", name, *(f"{100 * error:.2f}" for error in errors)]
                  for name, errors in found.items()]
     return rows
 
