@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from neurosim.profile.quantity import Entry, Quantity, refuse
+from neurosim.profile.schema_dynamics import VTEAM, StanfordPKU
 from neurosim.profile.schema_effects import (
     IV,
     Conductance,
@@ -82,6 +83,8 @@ class Crossbar(Entry):
     read_noise: ReadNoise | None = None
     stuck: Stuck | None = None
     iv: IV | None = Field(None, description="A, current of a device")
+    vteam: VTEAM | None = None
+    stanford_pku: StanfordPKU | None = None
 
     @field_validator("g_max")
     @classmethod
@@ -99,6 +102,13 @@ class Crossbar(Entry):
             raise refuse("levels under [crossbar] with slices: they are the base of the digits")
         if found.kind == "offset" and levels is not None and levels.value ** found.devices < 3:
             raise refuse("3 levels or more with an offset: one is the zero, between others")
+        return found
+
+    @field_validator("stanford_pku")
+    @classmethod
+    def _one_model(cls, found: StanfordPKU | None, info: Any) -> StanfordPKU | None:
+        if found is not None and info.data.get("vteam") is not None:
+            raise refuse("vteam or stanford_pku, one model of a device")
         return found
 
     @field_validator("columns")
@@ -131,6 +141,11 @@ class Crossbar(Entry):
                 info.data.get(name) is None for name in ("drift", "relaxation", "retention")):
             raise refuse("drift, relaxation or retention with t_read: without them a chip has no time")
         return found
+
+    @property
+    def dynamics(self) -> VTEAM | StanfordPKU | None:
+        """How a device moves while it is written, where the profile says it."""
+        return self.vteam or self.stanford_pku
 
     @property
     def t0(self) -> float | None:

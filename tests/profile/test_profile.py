@@ -43,8 +43,9 @@ exponent_sd = {g_ref = 1e-6, pieces = [{log = [1, 2]}]}
 
 
 #: keys whose value is a word to choose, not a number
-CHOICES = {"layers", "scale", "feedback", "coding", "table", "distribution", "input", "model", "tiles", "between",
-           "level", "row_off", "kind", "converts", "signed", "range", "shared", "rounding", "serial", "clipped"}
+CHOICES = {"layers", "scale", "feedback", "coding", "table", "distribution", "input", "model", "tiles",
+           "between", "level", "row_off", "kind", "converts", "signed", "range", "shared", "rounding",
+           "serial", "clipped", "resistance", "window"}
 
 
 def write(tmp_path: Path, text: str) -> Path:
