@@ -60,7 +60,8 @@ def ranges_of(array: DeviceArray, x: np.ndarray, rows: np.ndarray, adc: ADC | No
         return Ranges(full)
     planes = [x]
     if full is not None and dac.serial:
-        planes = [plane for plane, _ in bit_planes(Inputs(full, int(dac.bits.value), dac.signed, True), x)]
+        cut = Inputs(full, int(dac.bits.value), dac.signed, True, int(dac.slice_bits.value))
+        planes = [plane for plane, _ in bit_planes(cut, x)]
     cut, rows = array.tiling, rows.astype(np.float32)
     largest = np.empty((cut.tiles_in, *rows.shape[1:]))
     for t, first in enumerate(range(0, cut.inputs, cut.tile_inputs)):

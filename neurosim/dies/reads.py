@@ -174,7 +174,8 @@ class Readout:
         dac = self.profile.dac
         inputs = None
         if dac is not None and dac.bits is not None and ranges.inputs is not None:
-            inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial)
+            inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial,
+                            int(dac.slice_bits.value))
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
         currents = Solver(self, die, array, planes, separate, ranges.inputs, unit).currents if self.solved else None
         noise = self.profile.crossbar.read_noise

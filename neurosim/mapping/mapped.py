@@ -98,10 +98,12 @@ class MappedNetwork:
                 f"{'{:.3g} .. {:.3g}'.format(*scale) if scale else '':>19}  {row['quantisation_error']:>8.2%}  "
                 f"{row['spread'] or 'none'}")
         if self.profile.crossbar is not None:
-            programming, drift = self.profile.crossbar.programming, self.profile.crossbar.drift
+            crossbar = self.profile.crossbar
+            ageing = [name for name in ("drift", "relaxation", "retention") if getattr(crossbar, name)]
             lines.append("  noise: mismatch once per die; "
-                         f"write noise {'once per programming' if programming else 'none'}; "
-                         f"drift {'one exponent per device' if drift else 'none'}; no read noise")
+                         f"write noise {'once per programming' if crossbar.programming else 'none'}; "
+                         f"ageing: {', '.join(ageing) or 'none'}{', one trajectory per device' if ageing else ''}; "
+                         f"read noise {'with every read' if crossbar.read_noise else 'none'}")
         if self.configuration is not None:
             lines += self.configuration.summary(self.profile)
         return "\n".join(lines)

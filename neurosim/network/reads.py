@@ -20,12 +20,19 @@ _AT_ONCE = 1 << 20  # numbers of the widest array that are worked on at a time
 
 @dataclass(frozen=True)
 class Inputs:
-    """How inputs that are no spikes are driven: `bits` of them over the full scale; serial: one read for each bit."""
+    """How inputs that are no spikes are driven: `bits` of them over the full scale; serial: one read for each
+    slice of `slice_bits` of them, the lowest first."""
 
     full_scale: float
     bits: int
     signed: bool
     serial: bool
+    slice_bits: int = 1
+
+    @property
+    def slices(self) -> int:
+        """How often an input is put on its row."""
+        return -(-(self.bits - self.signed) // self.slice_bits) if self.serial else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +78,8 @@ class Read:
         return self.tiles.worth.size
 
     def passes(self, spikes: bool) -> int:
-        """How often the tiles are read for one vector of inputs: once, or once for each bit."""
-        serial = self.inputs is not None and self.inputs.serial and not spikes
-        return self.inputs.bits - self.inputs.signed if serial else 1
+        """How often the tiles are read for one vector of inputs: once, or once for each slice."""
+        return 1 if spikes or self.inputs is None else self.inputs.slices
 
     def recurrence(self, block: Block, count: Saturation) -> engine.Recurrence:
         """The read as the time loop of a spiking population takes it."""
@@ -221,7 +227,14 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,
                count: Saturation | None = None) -> Iterator[tuple[np.ndarray, float]]:
-    """What is put on the rows, and what its result is worth: the inputs, or bit after bit of their codes."""
+    """What is put on the rows, and what its result is worth: the inputs, or their codes slice after slice.
+
+    The largest digit of a slice is the full scale, as is the largest code of an input that is not cut into slices.
+
+    >>> inputs = Inputs(full_scale=1.0, bits=5, signed=True, serial=True, slice_bits=2)
+    >>> [(float(plane[0]), round(worth * 15)) for plane, worth in bit_planes(inputs, np.array([-14 / 15]))]
+    [(-0.6666666666666666, 3), (-1.0, 12)]
+    """
     if inputs is None:
         yield x, 1
         return
@@ -232,8 +245,10 @@ def bit_planes(inputs: Inputs | None, x: np.ndarray,
         yield codes * x.dtype.type(step), 1
         return
     size, full = np.abs(codes).astype(np.int64), x.dtype.type(inputs.full_scale)
-    for bit in range(inputs.bits - inputs.signed):
-        yield np.copysign((size >> bit & 1).astype(x.dtype), codes) * full, (1 << bit) * step / inputs.full_scale
+    top = (1 << inputs.slice_bits) - 1
+    for low in range(0, inputs.bits - inputs.signed, inputs.slice_bits):
+        digits = np.copysign((size >> low & top).astype(x.dtype), codes)
+        yield digits * (full / x.dtype.type(top)), (top << low) * step / inputs.full_scale
 
 
 def _samples(block: Block) -> range:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from neurosim.profile.quantity import Entry, Quantity, quantity, refuse
 
 Bits = quantity("a whole number of bits, 2 to 14", lambda v: 2 <= v <= 14 and v == int(v))
+Slice = quantity("a whole number of bits, 1 to 14", lambda v: 1 <= v <= 14 and v == int(v))
 Ohm = quantity("ohm, 0 to 1e12", lambda v: 0 <= v <= 1e12)
 Volt = quantity("volts, above 0, at most 10", lambda v: 0 < v <= 10)
 Ampere = quantity("amperes, above 0, at most 1", lambda v: 0 < v <= 1)
@@ -21,6 +22,7 @@ Gain = quantity("a mean factor above 0", lambda v: v > 0, spread=True, positive=
 Codes = quantity("a number of codes", lambda v: abs(v) <= 1e4, spread=True)
 Range = Literal["fixed", "data", "percentile"]
 _NONE = Quantity(value=0.0, source="not stated: ideal")
+_BIT = Quantity(value=1.0, source="not stated: bit after bit")
 _ONE = Quantity(value=1.0, source="not stated: ideal")
 _MOST = Quantity(value=99.9, source="assumed: one in a thousand values may be cut off")
 
@@ -57,7 +59,8 @@ class DAC(Entry):
     range: Range = Field("data", description="largest input: fixed, the largest of the data, or a percentile of it")
     full_scale: Number | None = Field(None, description="largest input where it is fixed")
     percentile: Percent = Field(_MOST, description="percentile of the magnitude of inputs")
-    serial: bool = Field(False, description="bit after bit, each read and converted by itself, added up digitally")
+    serial: bool = Field(False, description="slice after slice, each read and converted by itself, added up digitally")
+    slice_bits: Slice = Field(_BIT, description="bits of a slice where inputs are serial")
     gain: Gain = Field(_ONE, description="factor of each row driver; once per die")
 
     @field_validator("full_scale")
@@ -70,6 +73,13 @@ class DAC(Entry):
     def _bits(cls, found: bool, info: Any) -> bool:
         if found and info.data.get("bits") is None:
             raise refuse("bits with serial = true")
+        return found
+
+    @field_validator("slice_bits")
+    @classmethod
+    def _serial(cls, found: Quantity, info: Any) -> Quantity:
+        if found.value != 1 and info.data.get("serial") is False:
+            raise refuse("serial = true with it")
         return found
 
 

@@ -8,9 +8,11 @@ from wires_nodal import currents as nodal_currents
 from wires_nodal import nonlinear_currents as nodal_nonlinear
 
 import neurosim as ns
+from neurosim import engine
 from neurosim.deployment import find_ranges
 from neurosim.devices.wires import effective, segments
 from neurosim.network.forward import run
+from neurosim.network.reads import Inputs, bit_planes
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.normal(0, 0.3, (9, 25))
@@ -72,6 +74,34 @@ def test_serial_inputs_are_the_codes_of_parallel_ones():
     coarse = {**fine, "adc.bits": 4}
     parallel, serial = (outputs(network, chip(**coarse, **{"dac.serial": serial}), NUMBERS) for serial in (False, True))
     assert np.abs(parallel - serial).max() > 0.05  # every bit is rounded for itself
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("slice_bits", [1, 2, 3, 4, 7])
+def test_slices_of_inputs_add_up_to_their_codes(slice_bits, signed):
+    x = RNG.normal(0, 0.5, (20, 7)).astype(np.float32)
+    codes, step, _ = engine.input_codes(x, 1.0, 7, signed)
+    inputs = Inputs(1.0, 7, signed, True, slice_bits)
+    planes = list(bit_planes(inputs, x))
+    assert len(planes) == inputs.slices == -(-(7 - signed) // slice_bits)
+    np.testing.assert_allclose(sum(worth * plane for plane, worth in planes), codes * step, atol=1e-6)
+    top = 2**slice_bits - 1
+    for plane, _ in planes:
+        assert np.abs(plane).max() <= 1 + 1e-6
+        np.testing.assert_allclose(plane * top, np.rint(plane * top), atol=1e-5)
+
+
+def test_wider_slices_are_fewer_roundings():
+    network = linear()
+    keys = {**DAC, "dac.bits": 7, "adc.bits": 4, "adc.range": "data", "dac.serial": True}
+    fine = outputs(network, chip(**{**keys, "adc.bits": 14}), NUMBERS)
+    found = [outputs(network, chip(**keys, **{"dac.slice_bits": bits}), NUMBERS) for bits in (1, 2, 3, 6)]
+    errors = [np.std(one - fine) for one in found]
+    assert len({error.round(6) for error in errors}) == 4
+    assert max(errors) < 0.5 * np.std(fine)
+    whole, parallel = (outputs(network, chip(**{**keys, "adc.bits": 14, **change}), NUMBERS)
+                       for change in ({"dac.slice_bits": 6}, {"dac.serial": False}))
+    np.testing.assert_allclose(whole, parallel, atol=1e-2)
 
 
 def test_a_convolution_is_read_as_its_im2col_matrix():
@@ -227,6 +257,7 @@ def test_what_cannot_be_read_is_refused():
 @pytest.mark.parametrize(("values", "said"), [
     ({"adc.bits": 8, "adc.noise": 1e-9}, "v_read makes siemens"), ({"adc.bits": 1}, "2 to 14"),
     ({"adc.bits": 8, "adc.step": 0.1}, 'kind = "ramp"'), ({"dac.v_read": 0.2, "dac.serial": True}, "bits with serial"),
+    ({"dac.v_read": 0.2, "dac.bits": 4, "dac.slice_bits": 2}, "serial = true with it"),
     ({"adc.bits": 8, "adc.full_scale": 1e-6}, 'range = "fixed"'), ({"wires.row_resistance": -1.0}, "ohm, 0 to"),
 ])
 def test_sections_that_cannot_be_are_refused(values, said):
