@@ -34,12 +34,14 @@ def train(
                                           "amp, sam, asam, abcd, entropy_sgd, robust. Default: standard."),
     out: Path = typer.Option(None, "--out", "-o", help="The model file to write (HDF5); metrics and, until it is "
                                                        "whole, a checkpoint lie beside it."),
-    config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, "
+    config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, level, "
                                            "on_chip, epochs, seed, device, and tables [setting], [size], "
                                            "[task_option], [chip_option]. The command line counts more."),
     resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
                                                         "without the interruption."),
     profile: str = typer.Option(None, help="Chip type; a network that it cannot hold is refused before training."),
+    level: str = typer.Option(None, help="neuron (default), or circuit: neurons and synapses as the currents of the "
+                                         "chip type, which --profile must name."),
     on_chip: str = typer.Option(None, "--on-chip", help="Train on the chip type: nominal devices, dies of a lot "
                                                         "(sampled), a new die at each step (noise), or attacked "
                                                         "devices (attack). Recipes then move devices, in units of "
@@ -55,16 +57,17 @@ def train(
     as_json: bool = JSON,
 ) -> None:
     """Train a network on a task and write it as a model file."""
+    from neurosim.mapping import map_network
     from neurosim.network.forward import run
     from neurosim.profile import load_profile
     from neurosim.tasks import load_task
 
     given = merged(config, {
-        "task": task, "recipe": recipe, "out": out, "profile": profile, "epochs": epochs, "seed": seed,
+        "task": task, "recipe": recipe, "out": out, "profile": profile, "level": level, "epochs": epochs, "seed": seed,
         "device": device, "setting": key_values(setting, "--setting"), "size": key_values(size, "--size"),
         "task_option": key_values(task_option, "--task-option"), "on_chip": on_chip,
         "chip_option": key_values(chip_option, "--chip-option")})
-    for name, value in {"recipe": "standard", "seed": 0, "device": "cpu"}.items():
+    for name, value in {"recipe": "standard", "seed": 0, "device": "cpu", "level": "neuron"}.items():
         given.setdefault(name, value)
     for name in ("task", "out"):
         if name not in given:
@@ -74,26 +77,47 @@ def train(
     if not out.parent.is_dir():
         raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
     checkpoint = out.with_name(out.name + ".checkpoint")
-    data = load_task(given["task"], **given["task_option"])
-    asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size")}
+    data = load_task(given["task"], **{**_task_options(given, chip), **given["task_option"]})
+    asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size", "level")}
     if "on_chip" in given:
         asked |= {"on_chip": given["on_chip"], "chip": chip and chip.hash, "chip_option": given["chip_option"]}
     network = _finished(out, asked, data) if resume and not checkpoint.exists() else None
     if network is None:
         network = trained_network(data, given["recipe"], given["seed"], chip, given.get("epochs"), given["device"],
                                   given["setting"], given["size"], command_line(), {"asked": asked},
-                                  given.get("on_chip"), given["chip_option"], checkpoint=checkpoint, resume=resume,
-                                  metrics=metrics_file(out))
+                                  given.get("on_chip"), given["chip_option"], given["level"], checkpoint=checkpoint,
+                                  resume=resume, metrics=metrics_file(out))
         network.save(out)
     checkpoint.unlink(missing_ok=True)
+    placed = map_network(network, chip) if given["level"] == "circuit" else None
     best = network.provenance["at_best_epoch"]
     accuracy = float((run(network, data.test.inputs).prediction == data.test.labels).mean())
     if as_json:
         print_json({"model": str(out), "metrics": str(metrics_file(out)), "hash": network.hash,
-                    "test_accuracy": accuracy, "best": best, "best_epoch": network.provenance["best_epoch"]})
+                    "test_accuracy": accuracy, "best": best, "best_epoch": network.provenance["best_epoch"],
+                    "mapping": placed.table() if placed else None})
     else:
         typer.echo(f"{out}: {given['recipe']} on {given['task']}, best epoch {network.provenance['best_epoch']}, test "
                    f"accuracy {accuracy:.2%} (the network itself, on no chip)")
+        if placed:
+            typer.echo(str(placed))
+
+
+def _task_options(given: Mapping[str, object], chip: Profile | None) -> Mapping[str, object]:
+    """What the level asks of the task; refuses a level that cannot be."""
+    if given["level"] not in ("neuron", "circuit"):
+        raise NeurosimError(f"level is {given['level']!r}", where="--level", allowed="neuron, circuit")
+    if given["level"] == "neuron":
+        return {}
+    if chip is None or chip.circuit is None:
+        raise NeurosimError("the level of circuits needs a chip of circuits", where="--level", allowed="a --profile "
+                            "with a [circuit] section", hint="take --profile dynap_se2")
+    if "on_chip" in given:
+        raise NeurosimError("circuits are not trained on virtual dies", where="--level circuit, --on-chip",
+                            hint="train with --recipe forward_noise instead")
+    from neurosim.training import circuit_defaults
+
+    return circuit_defaults(given["task"]).task
 
 
 def _finished(out: Path, asked: Mapping[str, object], data: Task) -> Network | None:
@@ -116,19 +140,25 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
                     device: str = "cpu", settings: Mapping[str, object] | None = None,
                     size: Mapping[str, object] | None = None, command: str = "",
                     about: Mapping[str, object] | None = None, on_chip: str | None = None,
-                    chip_options: Mapping[str, object] | None = None, **files: object) -> Network:
+                    chip_options: Mapping[str, object] | None = None, level: str = "neuron", **files: object
+                    ) -> Network:
     """Build the task's default model, train it, and give it as a network that says where it comes from.
 
-    about: more for its provenance. on_chip, chip_options: see `OnChip`. files: checkpoint, resume and metrics of
-    `neurosim.training.train`.
+    about: more for its provenance. on_chip, chip_options: see `OnChip`. level: "circuit" trains the currents of `chip`.
+    files: checkpoint, resume and metrics of `neurosim.training.train`.
     """
     from neurosim.mapping import map_network
-    from neurosim.training import DEFAULTS, as_network, build, to_network
+    from neurosim.training import DEFAULTS, as_network, build, build_circuit, circuit_defaults, to_network
     from neurosim.training import train as run_training
 
-    model = build(data.name, data.channels, len(data.classes), seed, **(size or {}))
+    if level == "circuit":
+        defaults = circuit_defaults(data.name)
+        model = build_circuit(data.name, data.channels, len(data.classes), seed, chip, data.dt, **(size or {}))
+    else:
+        defaults = DEFAULTS[data.name]
+        model = build(data.name, data.channels, len(data.classes), seed, **(size or {}))
     sample = data.validation.inputs[:, :8]
-    options = {**DEFAULTS[data.name].training, **(settings or {})}
+    options = {**defaults.training, **(settings or {})}
     if on_chip is not None or chip_options:
         model = _on_chip(model, chip, sample, on_chip, chip_options or {}, dt=data.dt,
                          readout=options.get("readout", "sum"))

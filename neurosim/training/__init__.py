@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 _WHERE = {
     "CNN": "neurosim.training.cnn",
+    **dict.fromkeys(("CircuitNetwork", "circuit_network"), "neurosim.training.circuit"),
     **dict.fromkeys(("LIF", "AdaptiveLIF", "CubaLIF", "LeakyIntegrator"), "neurosim.training.layers"),
     "DPINeuron": "neurosim.training.dpi",
     **dict.fromkeys(("SpikingNetwork", "Sum"), "neurosim.training.assembly"),
@@ -28,13 +29,15 @@ _WHERE = {
     **dict.fromkeys(("Moment", "Recipe"), "neurosim.training.recipe"),
     **dict.fromkeys(("OnChip", "Placement"), "neurosim.training.on_chip"),
     **dict.fromkeys(("Trained", "train"), "neurosim.training.trainer"),
-    **dict.fromkeys(("DEFAULTS", "Defaults", "build"), "neurosim.training.defaults"),
+    **dict.fromkeys(("CIRCUITS", "DEFAULTS", "Defaults", "build", "build_circuit", "circuit_defaults"),
+                    "neurosim.training.defaults"),
 }
 __all__ = [
     "ABCD",
     "AMP",
     "ASAM",
     "AWP",
+    "CIRCUITS",
     "CNN",
     "DEFAULTS",
     "LIF",
@@ -44,6 +47,7 @@ __all__ = [
     "AdaptiveLIF",
     "Adversarial",
     "Attack",
+    "CircuitNetwork",
     "CubaLIF",
     "DPINeuron",
     "Defaults",
@@ -69,6 +73,9 @@ __all__ = [
     "as_network",
     "attack",
     "build",
+    "build_circuit",
+    "circuit_defaults",
+    "circuit_network",
     "make_recipe",
     "moved",
     "robust_distance",
@@ -83,8 +90,9 @@ if TYPE_CHECKING:
     from neurosim.training.assembly import SpikingNetwork, Sum
     from neurosim.training.attack_recipes import AMP, AWP, Adversarial, Hybrid
     from neurosim.training.attacks import Attack, attack, robust_distance, robust_loss
+    from neurosim.training.circuit import CircuitNetwork, circuit_network
     from neurosim.training.cnn import CNN
-    from neurosim.training.defaults import DEFAULTS, Defaults, build
+    from neurosim.training.defaults import CIRCUITS, DEFAULTS, Defaults, build, build_circuit, circuit_defaults
     from neurosim.training.deviations import Within, moved
     from neurosim.training.dpi import DPINeuron
     from neurosim.training.export import as_network, to_network

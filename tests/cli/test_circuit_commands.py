@@ -69,3 +69,30 @@ def test_a_spread_of_whole_weights_is_refused(call, model, tmp_path):
                         tmp_path / "r.nc", "--mismatch", 0.2)
     assert code == 2
     assert "circuit.mismatch.area" in err
+
+
+@pytest.mark.slow
+def test_train_ends_with_a_net_that_maps_and_runs_on_dies(call, tmp_path):
+    model, run = tmp_path / "m.h5", tmp_path / "r.nc"
+    code, out, err = call("train", "digits", "--profile", "dynap_se2", "--level", "circuit", "--epochs", 3, "--out",
+                          model, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert {row["kind"] for row in found["mapping"]} == {"words"}
+    assert found["test_accuracy"] > 0.8
+    code, out, err = call("deploy", model, "--profile", "dynap_se2", "--dies", 4, "--out", run, "--json")
+    assert code == 0, err
+    assert json.loads(out)["ideal_accuracy"] == found["test_accuracy"]
+    assert json.loads(out)["summary"]["mean"]["value"] > 0.4
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("--level", "circuit"), "take --profile dynap_se2"),
+    (("--level", "circuit", "--profile", "pcm_hermes"), "a [circuit] section"),
+    (("--level", "spice"), "allowed: neuron, circuit"),
+    (("--level", "circuit", "--profile", "dynap_se2", "--size", "hidden=2000"), "2010 neurons"),
+])
+def test_train_says_which_level_cannot_be(call, tmp_path, arguments, said):
+    code, _, err = call("train", "digits", "--out", tmp_path / "m.h5", "--epochs", 1, *arguments)
+    assert code == 2
+    assert said in err

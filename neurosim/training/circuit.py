@@ -1,0 +1,142 @@
+"""A network of subthreshold circuits to train for a chip: one signed weight per synapse, no neuron with too many.
+
+Each population is a `training.dpi.DPINeuron`: the engine's spikes forward, its linearised steps back. A weight above 0
+is a current of an AMPA synapse, below 0 of a GABA synapse, so that a synapse takes one word of the chip whatever its
+sign becomes. Weights are in units of a current that makes them about 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from neurosim import network
+from neurosim.errors import NeurosimError
+from neurosim.network import Network
+from neurosim.training.dpi import DPINeuron
+
+Fields = Mapping[str, float | str]
+_SIGNS = {"ampa": 1.0, "gaba": -1.0}
+_UNIT = 1e-12  # of the logarithms in `training.dpi`
+_STEEPNESS = 0.5  # of the surrogate: a silent neuron, several units of ln I below its threshold, must learn, too
+
+
+class CircuitPopulation(nn.Module):
+    """Neurons with signed weights.
+
+    Parameters
+    ----------
+    inputs, neurons:
+        Channels in, neurons out.
+    fields:
+        Arguments of `neurosim.DPINeuron` without weights: `neurosim.mapping.chip_fields(profile)`.
+    dt:
+        Time step, s.
+    unit:
+        Amperes of a weight of 1; initial weights are normal numbers of standard deviation 1.
+    recurrent:
+        Whether the neurons are connected among themselves; these weights start at a third of the others.
+    fan_in:
+        Synapses that a neuron may have: beyond it, connections that `generator` chooses are left out for good.
+    """
+
+    def __init__(self, inputs: int, neurons: int, fields: Fields, dt: float, unit: float, recurrent: bool,
+                 fan_in: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.fields, self.unit = dict(fields), unit
+        self.weight = nn.Parameter(torch.randn(neurons, inputs, generator=generator))
+        self.register_buffer("there_weight", _chosen((neurons, inputs), fan_in, generator))
+        self.recurrent = None
+        if recurrent:
+            self.recurrent = nn.Parameter(torch.randn(neurons, neurons, generator=generator) / 3)
+            left = fan_in - int(self.there_weight.sum(dim=1).max())
+            self.register_buffer("there_recurrent", _chosen((neurons, neurons), left, generator))
+        whole = {f"{name}_{kind}": np.full(value.shape, unit) for name, value in self._signed().items()
+                 for kind in _SIGNS}
+        self.neurons = DPINeuron(network.DPINeuron(**self.fields, **whole), dt, learn=(), steepness=_STEEPNESS)
+
+    def _signed(self) -> dict[str, torch.Tensor]:
+        """The weights that there are, in units, by way."""
+        found = {"weight": self.weight * self.there_weight}
+        return found if self.recurrent is None else {**found, "recurrent": self.recurrent * self.there_recurrent}
+
+    def to_layer(self) -> network.DPINeuron:
+        """The layer with the weights of now, in amperes."""
+        amperes = {name: value.detach().double().cpu().numpy() * self.unit for name, value in self._signed().items()}
+        return network.DPINeuron(**self.fields, **{f"{name}_{kind}": (sign * value).clip(min=0) for name, value in
+                                                   amperes.items() for kind, sign in _SIGNS.items()})
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Spikes `[time, batch, neurons]` of spikes `[time, batch, inputs]`."""
+        placed = {}
+        for name, signed in self._signed().items():
+            for kind, sign in _SIGNS.items():
+                size = sign * signed
+                on = size > 0
+                placed[f"on_{name}_{kind}"] = on
+                placed[f"ln_{name}_{kind}"] = torch.where(on, size * (self.unit / _UNIT), 1.0).log()
+        return functional_call(self.neurons, placed, (inputs,))
+
+
+class CircuitNetwork(nn.Module):
+    """A hidden population and one of the classes, on a chip of circuits; see `circuit_network`.
+
+    `forward(inputs)`, spikes `[time, batch, channel]`, gives (output spikes, hidden spikes).
+    """
+
+    def __init__(self, inputs: int, classes: int, fields: Fields, dt: float, *, hidden: int, recurrent: bool,
+                 fan_in: int, units: Sequence[float], seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        # at most one spike in a step: what a population sends is what the next one takes
+        fields = {**fields, "t_refractory": max(fields["t_refractory"], 1.05 * dt)}
+        self.inputs = inputs
+        self.hidden = CircuitPopulation(inputs, hidden, fields, dt, units[0], recurrent, fan_in, generator)
+        self.out = CircuitPopulation(hidden, classes, fields, dt, units[1], False, fan_in, generator)
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.hidden(inputs)
+        return self.out(hidden), hidden
+
+    def to_network(self, dt: float) -> Network:
+        """This network with the weights it has now; the class is the output neuron that fires most."""
+        return Network.sequential({"hidden": self.hidden.to_layer(), "out": self.out.to_layer()}, (self.inputs,), dt)
+
+
+def circuit_network(inputs: int, classes: int, fields: Fields, dt: float, *, hidden: int = 64,
+                    recurrent: bool = False, fan_in: int = 64, unit: float = 5e-9, unit_out: float = 40e-9,
+                    seed: int = 0) -> CircuitNetwork:
+    """A network of circuits to train, with weights drawn from `seed`.
+
+    Parameters
+    ----------
+    inputs, classes:
+        Channels in, neurons out.
+    fields, dt:
+        What the neurons are (`neurosim.mapping.chip_fields`), and the time step in seconds. The refractory period is at
+        least a step.
+    hidden, recurrent:
+        Hidden neurons, and whether they are connected among themselves.
+    fan_in:
+        Synapses of a neuron at most.
+    unit, unit_out:
+        Amperes of a weight of 1 in the hidden population and in the output: the initial spread.
+    """
+    for name, value in (("inputs", inputs), ("classes", classes), ("hidden", hidden), ("fan_in", fan_in)):
+        if isinstance(value, bool) or int(value) != value or value < 1:
+            raise NeurosimError(f"{name} is {value!r}", where="circuit_network", allowed="a whole number from 1 up")
+    if recurrent and fan_in <= inputs:
+        raise NeurosimError(f"{inputs} inputs and recurrence with fan_in {fan_in}", where="circuit_network",
+                            allowed=f"fan_in above {inputs}", hint="leave recurrent away, or take fewer inputs")
+    return CircuitNetwork(inputs, classes, fields, dt, hidden=hidden, recurrent=bool(recurrent), fan_in=fan_in,
+                          units=(unit, unit_out), seed=seed)
+
+
+def _chosen(shape: tuple[int, int], fan_in: int, generator: torch.Generator) -> torch.Tensor:
+    """Which connections there are, `[neurons, sources]` of 0 and 1: all, or `fan_in` of each neuron."""
+    order = torch.rand(shape, generator=generator).argsort(dim=1).argsort(dim=1)
+    return (order < fan_in).float()
