@@ -155,6 +155,7 @@ def _membrane(module: DPINeuron, x: torch.Tensor) -> np.ndarray:
     return trace[0, -1, 0, :module.neurons]
 
 
+@pytest.mark.slow
 def test_plain_adam_learns_rates_and_gradients_are_of_order_one() -> None:
     """Ten neurons are to fire like others, whose weights and biases are 0.5 away in logarithms, drawn up and down."""
     own, x = layer(10, 20, i_weight_ahp=None, recurrent_ampa=None, recurrent_gaba=None), inputs(250, 2, 20)
