@@ -10,7 +10,8 @@ from neurosim.cli.deploy import as_dict
 from neurosim.cli.output import JSON, command_line, print_json, print_table
 from neurosim.cli.train import trained_network
 
-RECIPES: dict[str, dict[str, float]] = {"standard": {}, "forward_noise": {"eta": 0.2}}
+RECIPES: dict[str, dict[str, float]] = {"standard": {}, "forward_noise": {"eta": 0.2, "average": 0.99},
+                                        "robust": {"eta": 0.3}}
 #: seconds after programming at which each chip is used; None for one that does not drift
 PROFILES = {"pcm_hermes": 86400.0, "dynap_se2": None}
 
@@ -22,7 +23,7 @@ def demo(
     seed: int = typer.Option(0, help="Of training and of the dies."),
     as_json: bool = JSON,
 ) -> None:
-    """Train the digits with and without noise, deploy both on a crossbar and a mixed-signal chip, write a report."""
+    """Train the digits in three ways, deploy each on a crossbar and a mixed-signal chip, write a report."""
     from neurosim.deployment import deploy
     from neurosim.mapping import map_network
     from neurosim.profile import load_profile
@@ -44,7 +45,7 @@ def demo(
             run.save(folder / f"{recipe}-{chip.name}.nc")
             runs[f"{recipe}, {chip.name}"] = run
     report = write_report(runs, folder / "report.html",
-                          f"One network, {dies} dies: trained without and with parameter noise")
+                          f"One network, {dies} dies of two chip types: trained without noise, with noise, and to be robust")
     if as_json:
         print_json({"report": str(report), "runs": {name: as_dict(run) for name, run in runs.items()}})
         return

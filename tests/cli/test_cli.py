@@ -360,10 +360,11 @@ def test_demo_shows_that_noise_training_keeps_more(call, tmp_path):
     code, out, err = call("demo", "--out", tmp_path / "demo", "--dies", 40, "--json")
     assert code == 0, err
     runs = json.loads(out)["runs"]
-    assert len(runs) == 4
+    assert len(runs) == 6
     for chip in ("pcm_hermes", "dynap_se2"):
-        plain, noisy = (runs[f"{recipe}, {chip}"]["summary"] for recipe in ("standard", "forward_noise"))
-        assert noisy["mean"]["value"] > plain["mean"]["value"], chip
+        plain, *others = (runs[f"{recipe}, {chip}"]["summary"] for recipe in ("standard", "forward_noise", "robust"))
+        for other in others:
+            assert other["mean"]["value"] > plain["mean"]["value"], chip
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
 
 
