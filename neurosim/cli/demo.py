@@ -45,7 +45,7 @@ def demo(
             run.save(folder / f"{recipe}-{chip.name}.nc")
             runs[f"{recipe}, {chip.name}"] = run
     report = write_report(runs, folder / "report.html",
-                          f"One network, {dies} dies of two chip types: trained without noise, with noise, and to be robust")
+                          f"One network, {dies} dies of each chip: trained without noise, with noise, and to be robust")
     if as_json:
         print_json({"report": str(report), "runs": {name: as_dict(run) for name, run in runs.items()}})
         return
