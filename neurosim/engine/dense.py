@@ -49,11 +49,23 @@ def avg_pool(x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], pa
     """Mean of every window, padded zeros included."""
     if any(padding):
         x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    return _windows(x, kernel, stride).sum(axis=(4, 5)) / x.dtype.type(kernel[0] * kernel[1])
+    return _pooled(np.add, x, kernel, stride) / x.dtype.type(kernel[0] * kernel[1])
 
 
 def max_pool(x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> np.ndarray:
     """Maximum of every window; padding never wins."""
     if any(padding):
         x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=-np.inf)
-    return _windows(x, kernel, stride).max(axis=(4, 5))
+    return _pooled(np.maximum, x, kernel, stride)
+
+
+def _pooled(join: np.ufunc, x: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
+    """`join` over every window: the places of the kernel one after the other, each for all windows at once."""
+    height, width = ((n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True))
+    rows, columns = stride[0] * (height - 1) + 1, stride[1] * (width - 1) + 1
+    out = None
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            seen = x[:, :, i: i + rows: stride[0], j: j + columns: stride[1]]
+            out = np.array(seen) if out is None else join(out, seen, out=out)
+    return out
