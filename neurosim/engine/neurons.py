@@ -45,7 +45,7 @@ def _recurrent(current, recurrent, pointers, indices, time, step):
 
     Which of the two is settled when a kernel is compiled, by the type of `recurrent`.
     """
-    raise NotImplementedError("for compiled kernels only")
+    raise TypeError("for compiled kernels only")
 
 
 @overload(_recurrent, inline="always")

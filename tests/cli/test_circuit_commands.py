@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 import neurosim as ns
-from neurosim.cli import main
 from neurosim.mapping import Configuration, chip_fields
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `neurosim ...`; gives exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["neurosim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        found = capsys.readouterr()
-        return end.value.code, found.out, found.err
-
-    return run
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 
 import neurosim as ns
-from neurosim.cli import main
 from neurosim.network.forward import run
 
 BAD_PROFILE = """
@@ -33,20 +32,6 @@ rows = "many"
 columns = 3
 scale = "row"
 """
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `neurosim ...`; gives exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["neurosim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        found = capsys.readouterr()
-        return end.value.code, found.out, found.err
-
-    return run
 
 
 @pytest.fixture
