@@ -44,8 +44,10 @@ def demo(
                                 "data_source": task.citation})
             run.save(folder / f"{recipe}-{chip.name}.nc")
             runs[f"{recipe}, {chip.name}"] = run
+    runs = {f"{recipe}, {chip}": runs[f"{recipe}, {chip}"] for chip in PROFILES for recipe in RECIPES}
     report = write_report(runs, folder / "report.html",
-                          f"One network, {dies} dies of each chip: trained without noise, with noise, and to be robust")
+                          f"One network, {dies} dies of each chip: trained without noise, with noise, and to be robust",
+                          figures=folder / "figures")
     if as_json:
         print_json({"report": str(report), "runs": {name: as_dict(run) for name, run in runs.items()}})
         return

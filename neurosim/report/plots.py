@@ -95,21 +95,24 @@ def plot_pareto(found: Pareto, axes: Axes) -> Axes:
 
 
 def plot_energy(runs: Runs, axes: Axes) -> Axes:
-    """Energy per sample by component, mean over dies; the whisker reaches from the low to the high coefficients."""
-    priced = {name: run for name, run in runs.items() if "price" in run.dataset}
-    bottoms = np.zeros(len(priced))
-    totals = [run.energy.sum(["place", "component"]).mean("die").values for run in priced.values()]
-    parts = {name: run.energy.sel(bound="nominal").sum("place").mean("die") for name, run in priced.items()}
+    """Where the energy of a sample goes: shares of the components, mean over dies, with the whole written above and its
+    range by the low and high coefficients. Only runs whose chip type prices its events."""
+    priced = {name: run.energy.mean("die") for name, run in runs.items() if "price" in run.dataset}
+    parts = {name: mean.sel(bound="nominal").sum("place") for name, mean in priced.items()}
     names = [str(c) for c in next(iter(parts.values()))["component"].values] if parts else []
+    bottoms = np.zeros(len(parts))
     shown = [c for c in names if any(float(part.sel(component=c)) > 0 for part in parts.values())]
     for i, component in enumerate(shown):
-        heights = np.array([float(part.sel(component=component)) for part in parts.values()])
-        axes.bar(range(len(priced)), heights, 0.6, bottom=bottoms, color=_colour(i), label=component)
-        bottoms += heights
-    for i, (low, nominal, high) in enumerate(totals):
-        axes.errorbar(i, nominal, yerr=[[nominal - low], [high - nominal]], color="black", capsize=4)
-    axes.set_xticks(range(len(priced)), list(priced), rotation=20 if len(priced) > 2 else 0,
-                    ha="right" if len(priced) > 2 else "center")
-    axes.set_ylabel("energy per sample (J)")
-    axes.legend(frameon=False)
+        shares = np.array([100 * float(part.sel(component=component) / part.sum()) for part in parts.values()])
+        axes.bar(range(len(parts)), shares, 0.6, bottom=bottoms, color=_colour(i), label=component,
+                 hatch="//" if i >= len(COLOURS) else None, edgecolor="white", linewidth=0.5)
+        bottoms += shares
+    for i, mean in enumerate(priced.values()):
+        low, nominal, high = mean.sum(["place", "component"]).values
+        axes.annotate(f"{nominal:.2g} J\n{low:.1g} to {high:.1g}", (i, 101), ha="center", va="bottom", fontsize=7)
+    axes.set_xticks(range(len(parts)), list(parts), rotation=20 if len(parts) > 2 else 0,
+                    ha="right" if len(parts) > 2 else "center")
+    axes.set_ylim(0, 118)
+    axes.set_ylabel("share of the energy of a sample (%)")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
