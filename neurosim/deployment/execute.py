@@ -38,15 +38,6 @@ class Counts:
     prediction: np.ndarray
 
 
-def spiking_layers(plan: Plan) -> dict[str, int]:
-    """Names and neurons of the populations whose spikes are counted."""
-    from neurosim.network.layers import SPIKING
-
-    network = plan.mapped.network
-    return {node.name: int(np.prod(network.shapes[node.name])) for node in network.nodes
-            if isinstance(node.layer, SPIKING)}
-
-
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
     if len(numbers) >= threads:
@@ -91,7 +82,7 @@ def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) 
 
 def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     prediction = np.concatenate([part.prediction for part in parts])
-    fired = {name: sum(part.spikes[name] for part in parts) for name in spiking_layers(plan)}
+    fired = {name: sum(part.spikes[name] for part in parts) for name in plan.spiking}
     drives = {array.name: together(part.drives[f"{array.layer}/recurrent" if array.parameter.startswith("recurrent")
                                                else array.layer] for part in parts) for array in plan.mapped.weights}
     energy = plan.mapped.profile.energy

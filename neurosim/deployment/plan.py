@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from neurosim.energy import Ledger
 from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork
 from neurosim.network.forward import Block, compile_inputs
+from neurosim.network.layers import SPIKING
 
 PRECISIONS = ("float32", "float64")
 
@@ -39,6 +41,13 @@ class Plan:
     @property
     def mapped(self) -> MappedNetwork:
         return self.dies.mapped
+
+    @cached_property
+    def spiking(self) -> dict[str, int]:
+        """Names and neurons of the populations whose spikes are counted."""
+        network = self.mapped.network
+        return {node.name: math.prod(network.shapes[node.name]) for node in network.nodes
+                if isinstance(node.layer, SPIKING)}
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from neurosim.deployment.execute import Counts, spiking_layers
+from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
 from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Metrics, Prices, joules, prices, unpriced
@@ -140,7 +140,7 @@ class Run:
 def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
              about: Mapping[str, object]) -> Run:
     """The Dataset of a finished run."""
-    layers, network = spiking_layers(plan), plan.mapped.network
+    layers, network = plan.spiking, plan.mapped.network
     priced = prices(plan.ledger, plan.steps)
     sources = [*plan.mapped.profile.sources]
     sources += sorted({node.layer.source for node in network.nodes if node.layer.source})

@@ -21,7 +21,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised array that begins on a cache line."""
     dtype = np.dtype(dtype)
     raw = np.empty(math.prod(shape) * dtype.itemsize + _LINE, np.uint8)
-    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % _LINE)
+    return np.ndarray(shape, dtype, raw, -raw.__array_interface__["data"][0] % _LINE)
 
 
 def padded(values: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -48,5 +48,7 @@ def value_drive(signal: np.ndarray) -> Drive:
 def together(drives: Iterable[Drive]) -> Drive:
     """The drive of several blocks of samples."""
     parts = list(drives)
+    if len(parts) == 1:
+        return parts[0]
     return Drive(sum(p.active for p in parts), sum(p.magnitudes for p in parts), sum(p.squares for p in parts),
                  max(p.peak for p in parts), sum(p.reads for p in parts))
