@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -174,9 +175,18 @@ def _population_arrays(node: Node, own: Mapping[str, np.ndarray], shape: tuple[i
     for name in node.layer.parameters:
         if name == "recurrent":
             arrays[name] = engine.padded_rows(own[name], dtype) if name in own else np.empty((0, 0), dtype)
+        elif own.get(name) is getattr(node.layer, name):
+            arrays[name] = _own(node.layer, name, shape, np.dtype(dtype))
         else:
-            arrays[name] = engine.padded(own.get(name, 0.0), shape, dtype)
+            arrays[name] = engine.padded(own[name], shape, dtype)
     return arrays
+
+
+@lru_cache(maxsize=512)
+def _own(layer: Population, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A parameter that no die changes, as the kernels take it (and leave it): made once for all dies."""
+    value = getattr(layer, name)
+    return engine.padded(0.0 if value is None else value, shape, dtype)
 
 
 def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = None, *,
