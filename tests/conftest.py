@@ -1,6 +1,8 @@
-"""What holds for every test: no window, the same examples each time, quick tests before slow ones."""
+"""What holds for every test: no window, the same examples each time, quick tests before slow ones; the command line."""
 
 import os
+import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -16,3 +18,18 @@ settings.load_profile("neurosim")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked slow come last; each group keeps its order."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `neurosim ...`; gives exit code, stdout, stderr."""
+    from neurosim.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neurosim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        found = capsys.readouterr()
+        return end.value.code, found.out, found.err
+
+    return run

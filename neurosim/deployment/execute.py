@@ -40,7 +40,9 @@ class Counts:
 
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
-    if len(numbers) >= threads:
+    if threads == 1:
+        yield from (_die(plan, die) for die in numbers)
+    elif len(numbers) >= threads:
         yield from pool.map(lambda die: _die(plan, die), numbers)
     else:
         for die in numbers:

@@ -35,6 +35,10 @@ def spread_factor(quantity: Quantity, z: np.ndarray) -> np.ndarray:
     array([1., 2., 3.])
     """
     mean = z.dtype.type(quantity.value)
+    if quantity.distribution == "normal":
+        value = z.dtype.type(quantity.spread) * z
+        value += mean
+        return value
     if quantity.distribution == "lognormal":
         return _lognormal(mean, z.dtype.type(log_width(quantity)), z)
     return spread_around(mean, z.dtype.type(quantity.spread), quantity.distribution, z)

@@ -105,8 +105,10 @@ class Dies:
                 value = array.weight(self._readout.effective(die, array, planes))
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
-                value = decay_with_factor(array.nominal, factor) if array.role.startswith("tau") else (
-                    array.nominal * factor)
+                if array.role.startswith("tau"):
+                    value = decay_with_factor(array.nominal, factor)
+                else:
+                    value = np.multiply(array.nominal, factor, out=factor)
             elif array.error:
                 value = array.nominal
             else:

@@ -40,6 +40,7 @@ from neurosim.network.recurrent import Recurrent
 EVENTS = ("spikes", "neurons", "encodes", "broadcasts", "hops", "matches", "rows", "cells", "reads", "conversions",
           "digital", "bits")
 INPUT_BITS, OUTPUT_BITS = 8, 8
+_COLUMN = {event: column for column, event in enumerate(EVENTS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,7 @@ class Ledger:
             else:
                 values = self._of_array(name, activity, conductances)
             for event, value in values.items():
-                into[EVENTS.index(event)] = value
+                into[_COLUMN[event]] = value
         return found
 
     def _of_array(self, name: str, activity: Activity, conductances: Callable[[str], np.ndarray] | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -42,6 +43,13 @@ def _checked(what: str, value: int, bits: int) -> int:
     return int(value)
 
 
+@lru_cache(maxsize=4096)
+def _key(seed: int, array: int, effect: int, further: int) -> tuple[int, int]:
+    words = philox4x32(np.uint64(array), np.uint64(effect), np.uint64(further), np.uint64(0), np.uint64(seed & _U32),
+                       np.uint64(seed >> 32))
+    return int(words[0]), int(words[1])
+
+
 @dataclass(frozen=True)
 class DieKey:
     """A quantity that is drawn once per die: mismatch, drift exponents.
@@ -70,9 +78,7 @@ class DieKey:
     @property
     def key(self) -> tuple[int, int]:
         """The Philox key of this (seed, array, effect): itself a Philox output, so that keys do not overlap."""
-        words = philox4x32(np.uint64(self.array), np.uint64(int(self.effect)), np.uint64(self._further), np.uint64(0),
-                           np.uint64(self.seed & _U32), np.uint64(self.seed >> 32))
-        return int(words[0]), int(words[1])
+        return _key(self.seed, self.array, int(self.effect), self._further)
 
     @property
     def _further(self) -> int:
