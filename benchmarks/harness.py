@@ -114,3 +114,14 @@ def finish(result: Mapping[str, object], rows: Sequence[Sequence[str]], as_json:
         for peer in result["missing"]:
             console.print(f"{peer} is not installed: not measured")
     return 0 if all(entry["holds"] for entry in result["bars"]) else 1
+
+
+def run(description: str, measure: Callable[[bool], Mapping[str, object]],
+        table: Callable[[Mapping[str, object]], Sequence[Sequence[str]]]) -> int:
+    """A whole benchmark: options read (`measure` gets whether it is to be quick), the result printed; see `finish`.
+
+    description: the module's docstring, of which `--help` shows the first line.
+    """
+    options = arguments(description.splitlines()[0])
+    result = measure(options.quick)
+    return finish(result, table(result), options.json)

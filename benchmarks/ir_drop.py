@@ -104,11 +104,5 @@ def table(result: Mapping[str, object]) -> list[list[str]]:
     return rows
 
 
-def main() -> int:
-    options = harness.arguments(__doc__.splitlines()[0])
-    result = measure(options.quick)
-    return harness.finish(result, table(result), options.json)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.run(__doc__, measure, table))

@@ -305,9 +305,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--memory-of"]:
         print(json.dumps(memory_here(sys.argv[2])))
         return 0
-    options = harness.arguments(__doc__.splitlines()[0])
-    result = measure(options.quick)
-    return harness.finish(result, table(result), options.json)
+    return harness.run(__doc__, measure, table)
 
 
 if __name__ == "__main__":

@@ -271,12 +271,15 @@ def test_the_module_is_not_changed(training: bool) -> None:
         other(torch.full((2, 2), 0.5))
     spikes, membrane = module(SPIKES[0])  # states are left behind, with their gradients
     (spikes.sum() + membrane.sum()).backward(retain_graph=True)
+    graph, slopes = module[1].mem.grad_fn, [value.grad.clone() for value in module.parameters()]
     before, state = snapshot(module), copy.deepcopy(dict(module.state_dict()))
     take(module)
     assert snapshot(module) == before
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert other.mem.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert module[1].mem.grad_fn is not None
+    assert module[1].mem.grad_fn is graph
+    (spikes.sum() + membrane.sum()).backward()  # through the graph as it was: each gradient a second time
+    assert all(torch.equal(value.grad, 2 * slope) for value, slope in zip(module.parameters(), slopes, strict=True))
 
 
 def test_a_reset_in_the_forward_does_not_reach_other_nets() -> None:

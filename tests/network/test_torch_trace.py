@@ -333,7 +333,8 @@ def test_a_bias_that_is_missing_at_the_first_step_is_refused() -> None:
     module = base(forward=loop)
     assert "at step 1 lif1 is driven by" in refused(module)
     module.fc2 = nn.Linear(14, 14, bias=False)
-    assert take(seeded(module))["lif1"].recurrent is not None
+    recurrent = take(seeded(module))["lif1"].recurrent
+    np.testing.assert_array_equal(recurrent, module.fc2.weight.detach().numpy())
 
 
 # ---- the output
