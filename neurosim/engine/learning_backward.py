@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim.engine.compiling import gradient, part, widest_vectors
-from neurosim.engine.learning_forward import FAST_SIGMOID, TRIANGLE
+from neurosim.engine.learning_forward import FAST_SIGMOID, SUBTRACT_NOW, TRIANGLE
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
 from neurosim.engine.panels import add_product
 
@@ -101,6 +101,23 @@ def _through_spike(total, gv, v, limit, mask, bit, kind, slope, height, relative
             g = total[n] * (height / (one + x * x)) if mask[n] & bit != 0 else zero
             gv[n] += g
             total[n] = -g
+
+
+@part
+def _before_reset(v, total, gv, before, threshold, pointers, indices, slot, attached, sum_threshold):
+    """Back through ``v - (s - r) B``, a soft reset at once: v becomes the membrane that was compared."""
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    for n in range(v.size):
+        again = one if before[n] > threshold[n] else zero
+        v[n] -= again * threshold[n]
+        if sum_threshold.size:
+            sum_threshold[n] += again * gv[n]
+        if attached:
+            total[n] -= threshold[n] * gv[n]
+    for e in range(pointers[slot], pointers[slot + 1]):
+        v[indices[e]] += threshold[indices[e]]
+        if sum_threshold.size:
+            sum_threshold[indices[e]] -= gv[indices[e]]
 
 
 @part
@@ -190,11 +207,17 @@ def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, i
                 for n in range(size):
                     limit[n] = threshold[n] + adaptation[n] * adapted[t + 1, b, n]
             reach = limit if adaptive else threshold
+            if rule.reset == SUBTRACT_NOW:
+                _before_reset(row, g, gv, before, threshold, pointers, indices, (t + 1) * samples + b, rule.attached,
+                              sums.threshold)
             _through_spike(g, gv, row, reach, mask[t], np.uint8(1 << b), rule.surrogate, slope, height, rule.relative)
             # g is now the gradient to the limit B
             if rule.reset == SUBTRACT:
                 for e in range(begin, end):
                     g[indices[e]] -= gv[indices[e]]
+            elif rule.reset == SUBTRACT_NOW:
+                for n in range(size):
+                    g[n] -= gv[n] if before[n] > threshold[n] else zero
             elif rule.reset == HOLD:
                 for e in range(begin, end):
                     if sums.v_reset.size:

@@ -1,11 +1,15 @@
 """Populations that learn, forward: one block of samples over all time steps, with what the way back needs.
 
-One kernel for all spiking populations of `neurosim.network.layers` whose resets act on the step after the spike; a
-part that a population does not have is an array of size 0:
+One kernel for all spiking populations of `neurosim.network.layers`; a part that a population does not have is an array
+of size 0:
 
     ``i_t = alpha i_{t-1} + gain_syn (x_t + bias + s_{t-1} rows)``         (else: i_t is that input itself)
     ``a_t = beta_a a_{t-1} + (1 - beta_a) s_{t-1}``;  ``B_t = threshold + adaptation a_t``
     ``v_t = beta v_{t-1} + gain i_t + leak - reset(s_{t-1})``;  ``s_t = [v_t > B_t]`` of the neurons that do not rest
+
+A reset to a value before the decay gives the same spikes on the step after as at once. A soft reset at once is a rule
+of its own, `SUBTRACT_NOW`: ``v_t`` above is then compared, and what stays is ``v_t - (s_t - r_t) B``, with
+``r_t = [v_{t-1} > B]`` in the place of the reset, as in `neurosim.engine.neurons`.
 
 tests/training holds them to the same equations in torch, spike for spike.
 """
@@ -18,7 +22,7 @@ import numpy as np
 
 from neurosim.engine.compiling import distinct, part, widest_vectors
 from neurosim.engine.events import add_rows
-from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO, emit
+from neurosim.engine.neurons import HOLD, RESET_CODES, SUBTRACT, ZERO, emit
 from neurosim.engine.panels import add_product
 
 
@@ -50,8 +54,9 @@ class State(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """reset: of `RESET_CODES`; attached: whether a gradient flows through the spike that resets; refractory: steps;
-    surrogate: of `SURROGATES`, with its slope and height; relative: ``u = (v - B) / B`` instead of ``v - B``."""
+    """reset: of `RESET_CODES`, or `SUBTRACT_NOW`; attached: whether a gradient flows through the spike that resets;
+    refractory: steps; surrogate: of `SURROGATES`, with its slope and height; relative: ``u = (v - B) / B`` instead of
+    ``v - B``."""
 
     reset: int
     attached: bool
@@ -62,6 +67,7 @@ class Rule(NamedTuple):
     relative: bool
 
 
+SUBTRACT_NOW = 1 + max(RESET_CODES.values())
 TRIANGLE, FAST_SIGMOID, ARCTAN = range(3)
 SURROGATES = {"triangle": TRIANGLE, "fast_sigmoid": FAST_SIGMOID, "arctan": ARCTAN}
 
@@ -73,6 +79,10 @@ def _potential(now, v, current, spent, limit, beta, gain, leak, v_reset, reset):
     if reset == SUBTRACT:
         for n in range(v.size):
             now[n] = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - spent[n] * limit[n]
+    elif reset == SUBTRACT_NOW:
+        for n in range(v.size):
+            again = limit[n] if v[n] > limit[n] else zero
+            now[n] = (beta[n] * v[n] + (gain[n] * current[n] + leak[n])) - again
     elif reset == ZERO:
         for n in range(v.size):
             before = v_reset[n] if spent[n] > zero else v[n]
@@ -208,6 +218,10 @@ def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, po
                 if b == 0:
                     for n in range(size):
                         active[t] += mask[t, n]
+            if rule.reset == SUBTRACT_NOW:
+                for n in range(size):
+                    again = one if last[n] > threshold[n] else zero
+                    now[n] = now[n] - (emitted[n] - again) * threshold[n]
             _rest(resting[b], emitted, rest)
             if readout.size:
                 for e in range(pointers[slot + samples], pointers[slot + samples + 1]):

@@ -152,15 +152,16 @@ class SpikingNetwork(nn.Module):
         return Network(nodes, self.input_shape, self.dt if dt is None else dt, self.readout, {"training": training})
 
     @classmethod
-    def from_network(cls, source: Network, *, surrogate: Surrogate | None = None, learn: Sequence[str] | None = None,
-                     dtype: torch.dtype | None = None, returns_spikes: bool = False) -> SpikingNetwork:
+    def from_network(cls, source: Network, *, surrogate: Surrogate | None = None, attached: bool | None = None,
+                     learn: Sequence[str] | None = None, dtype: torch.dtype | None = None, returns_spikes: bool = False
+                     ) -> SpikingNetwork:
         """The modules of a network, with its values.
 
         Parameters
         ----------
-        surrogate, learn:
-            Of all populations; without them those that the network was trained with, where its provenance says so,
-            else the defaults of each population.
+        surrogate, attached, learn:
+            Of all populations, see `LIF`; without them those that the network was trained with, where its provenance
+            says so, else the defaults of each population.
         dtype:
             By default float64 if an array of the network is, so that nothing is lost; torch.float32 trains quicker.
         """
@@ -173,8 +174,9 @@ class SpikingNetwork(nn.Module):
             options = dict(training.get(node.name, {}))
             if "surrogate" in options:
                 options["surrogate"] = Surrogate(**options["surrogate"])
-            if surrogate is not None and node.layer.__class__ is not network.LeakyIntegrator:
-                options["surrogate"] = surrogate
+            if node.layer.__class__ is not network.LeakyIntegrator:
+                options |= {name: value for name, value in (("surrogate", surrogate), ("attached", attached))
+                            if value is not None}
             if learn is not None:
                 options["learn"] = tuple(name for name in learn if name in node.layer.arrays())
             layers[node.name] = _from_layer(node, source.shapes[node.name], dtype, options)

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from neurosim import network
-from neurosim.engine.learning_forward import SURROGATES, Neurons, Rule, State
-from neurosim.engine.neurons import RESET_CODES, SUBTRACT
+from neurosim.engine.learning_forward import SUBTRACT_NOW, SURROGATES, Neurons, Rule, State
+from neurosim.engine.neurons import HOLD, RESET_CODES, SUBTRACT, ZERO
 from neurosim.errors import NeurosimError
 from neurosim.network.layer import Layer
 from neurosim.training.integration import integrate
@@ -87,11 +87,7 @@ class Population(nn.Module):
     @classmethod
     def from_layer(cls, layer: Layer, shape: int | Sequence[int], **options: object) -> Population:
         """The module of a layer of a `Network`; options are those of the constructor that the layer does not have."""
-        settings = {name: value for name, value in layer.settings().items() if name in ("reset", "refractory")}
-        if not getattr(layer, "reset_delay", True):
-            raise NeurosimError("a reset without delay cannot be trained", where=cls.__name__,
-                                allowed="reset_delay=True")
-        return cls(shape, **layer.arrays(), **settings, **options)
+        return cls(shape, **layer.arrays(), **layer.settings(), **options)
 
     def to_layer(self) -> Layer:
         """The layer of a `Network` with the values of now."""
@@ -180,24 +176,30 @@ def with_mask(state: State, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 class _Resetting(SpikingPopulation):
     """With one of the resets of `neurosim.network.LIF`."""
 
-    def __init__(self, *args: object, reset: str) -> None:
+    def __init__(self, *args: object, reset: str, reset_delay: bool) -> None:
         super().__init__(*args)
         if reset not in RESET_CODES:
             raise NeurosimError(f"reset is {reset!r}", where=type(self).__name__, allowed=", ".join(RESET_CODES))
-        if reset == "hold" and self.attached:
+        self.reset, self.reset_delay = reset, bool(reset_delay)
+        if self._rule().reset == HOLD and self.attached:
             raise NeurosimError("a reset that holds has no gradient", where=type(self).__name__,
                                 hint="attached=False, or another reset")
-        self.reset = reset
+        if reset == "hold" and not reset_delay and (self.v_reset > self.threshold).any():
+            raise NeurosimError("v_reset lies above the threshold: a neuron that holds there fires for ever",
+                                where=type(self).__name__, allowed="v_reset up to the threshold")
 
     def _rule(self) -> Rule:
-        return super()._rule()._replace(reset=RESET_CODES[self.reset])
+        code = RESET_CODES[self.reset]
+        if not self.reset_delay:  # to a value: the same spikes as on the step after, before the decay
+            code = {SUBTRACT: SUBTRACT_NOW, HOLD: ZERO}.get(code, code)
+        return super()._rule()._replace(reset=code)
 
     def _settings(self) -> dict[str, object]:
-        return {"reset": self.reset, "reset_delay": True}
+        return {"reset": self.reset, "reset_delay": self.reset_delay}
 
 
 class LIF(_Resetting):
-    """Leaky integrate and fire: the equation is that of `neurosim.network.LIF`, with its reset on the step after.
+    """Leaky integrate and fire: the equation is that of `neurosim.network.LIF`.
 
     Parameters
     ----------
@@ -209,6 +211,8 @@ class LIF(_Resetting):
         `[neuron, from neuron]`; or True: drawn from `seed`, uniform within 1/sqrt(neurons).
     reset:
         "subtract", "zero", "hold" or "none".
+    reset_delay:
+        Whether a reset acts on the step after the spike, or at once.
     surrogate, attached:
         What stands for the derivative of a spike; and whether a gradient flows through the spike that resets (in
         snnTorch it does not).
@@ -224,10 +228,12 @@ class LIF(_Resetting):
 
     def __init__(self, shape: int | Sequence[int], *, beta: Value = 0.9, threshold: Value = 1.0, gain: Value = 1.0,
                  bias: Value | None = None, v_reset: Value = 0.0, recurrent: Value | bool | None = None,
-                 reset: str = "subtract", surrogate: Surrogate = _ARCTAN, attached: bool = False,
-                 learn: Sequence[str] = ("recurrent",), seed: int = 0, dtype: torch.dtype | None = None) -> None:
+                 reset: str = "subtract", reset_delay: bool = True, surrogate: Surrogate = _ARCTAN,
+                 attached: bool = False, learn: Sequence[str] = ("recurrent",), seed: int = 0,
+                 dtype: torch.dtype | None = None) -> None:
         super().__init__(shape, {"beta": beta, "threshold": threshold, "gain": gain, "bias": bias, "v_reset": v_reset,
-                                 "recurrent": recurrent}, learn, surrogate, attached, seed, dtype, reset=reset)
+                                 "recurrent": recurrent}, learn, surrogate, attached, seed, dtype, reset=reset,
+                         reset_delay=reset_delay)
 
 
 class CubaLIF(_Resetting):
@@ -241,11 +247,11 @@ class CubaLIF(_Resetting):
     def __init__(self, shape: int | Sequence[int], *, alpha: Value = 0.8, beta: Value = 0.9, threshold: Value = 1.0,
                  gain_syn: Value = 1.0, gain: Value = 1.0, bias: Value | None = None, leak: Value | None = None,
                  v_reset: Value = 0.0, recurrent: Value | bool | None = None, reset: str = "subtract",
-                 surrogate: Surrogate = _ARCTAN, attached: bool = False,
+                 reset_delay: bool = True, surrogate: Surrogate = _ARCTAN, attached: bool = False,
                  learn: Sequence[str] = ("recurrent",), seed: int = 0, dtype: torch.dtype | None = None) -> None:
         super().__init__(shape, {"alpha": alpha, "beta": beta, "threshold": threshold, "gain_syn": gain_syn,
                                  "gain": gain, "bias": bias, "leak": leak, "v_reset": v_reset, "recurrent": recurrent},
-                         learn, surrogate, attached, seed, dtype, reset=reset)
+                         learn, surrogate, attached, seed, dtype, reset=reset, reset_delay=reset_delay)
 
 
 class AdaptiveLIF(SpikingPopulation):

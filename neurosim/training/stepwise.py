@@ -7,7 +7,7 @@ import math
 import torch
 from torch.autograd.function import FunctionCtx
 
-from neurosim.engine.learning_forward import ARCTAN, FAST_SIGMOID, Neurons, Rule, State
+from neurosim.engine.learning_forward import ARCTAN, FAST_SIGMOID, SUBTRACT_NOW, Neurons, Rule, State
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
 
 
@@ -57,6 +57,9 @@ def stepwise(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons
         through = spent if rule.attached else spent.detach()
         if rule.reset == SUBTRACT:
             v = (beta * v + drive) - through * limit
+        elif rule.reset == SUBTRACT_NOW:
+            again = (v > limit).to(v.dtype)
+            v = (beta * v + drive) - again * limit
         elif rule.reset == ZERO:
             v = beta * (v * (1 - through) + v_reset * through) + drive
         elif rule.reset == HOLD:
@@ -69,6 +72,8 @@ def stepwise(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons
         if resting is not None:
             spent = (resting == 0).to(v.dtype) * spent
             resting = (resting + rule.refractory * spent.detach() - 1).clamp(min=0)
+        if rule.reset == SUBTRACT_NOW:
+            v = v - ((spent if rule.attached else spent.detach()) - again) * limit
         steps.append(spent)
     spikes = torch.stack(steps)
     return spikes, None if readout is None else spikes @ readout, State(v, synaptic, adapted, spent, resting)
