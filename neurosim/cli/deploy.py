@@ -81,7 +81,8 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
         "profile": run.dataset.attrs["profile"], "dies": int(run.accuracy.size), "seed": int(run.dataset.attrs["seed"]),
         "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
         "threshold": run.default_threshold if threshold is None else threshold, "latency": run.latency,
-        "energy": _energy(run), "metrics": run.metrics.as_dict(),
+        "throughput": run.throughput, "energy": _energy(run), "efficiency": _efficiency(run),
+        "metrics": run.metrics.as_dict(),
         **({} if run.calibration is None else {"calibration": dict(zip(
             run.calibration["step"].values.tolist(), run.calibration.mean("die").values.tolist(), strict=True))}),
         "summary": {statistic.name.split(" at ")[0]: {"value": statistic.value, "low": statistic.low,
@@ -100,6 +101,22 @@ def _energy(run: Run) -> dict[str, object] | None:
             "by_component": {str(c): float(parts.sel(component=c).sum()) for c in mean["component"].values},
             "by_place": {str(place): float(parts.sel(place=place).sum()) for place in mean["place"].values},
             "unpriced": list(run.unpriced)}
+
+
+def _efficiency(run: Run) -> dict[str, object] | None:
+    """The figures of `Run.efficiency`, mean over dies, with their units; None where the chip type has no prices."""
+    if "price" not in run.dataset:
+        return None
+    found = {}
+    for name, mean in run.efficiency.mean("die", keep_attrs=True).items():
+        bounds = mean["bound"].values if "bound" in mean.dims else ()
+        values = {str(bound): _number(mean.sel(bound=bound)) for bound in bounds} or {"value": _number(mean)}
+        found[str(name)] = {"unit": mean.attrs.get("units", ""), **values}
+    return found
+
+
+def _number(value: object) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def samples_of(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:

@@ -14,7 +14,20 @@ import xarray as xr
 from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
-from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Metrics, Prices, joules, prices, unpriced
+from neurosim.energy import (
+    BOUNDS,
+    COMPONENTS,
+    EVENTS,
+    Metrics,
+    Pace,
+    Prices,
+    area,
+    efficiency,
+    joules,
+    pace,
+    prices,
+    unpriced,
+)
 from neurosim.errors import NeurosimError
 from neurosim.writing import written_beside
 
@@ -57,9 +70,8 @@ class Run:
         if "price" not in data:
             raise NeurosimError(f"the chip type {data.attrs['profile']} says nothing of energy", where="run",
                                 hint="give its profile an [energy] section")
-        latency = self.latency
-        found = joules(data["events"].values, Prices(data["price"].values, data["static"].values, latency, None),
-                       int(data.attrs["samples"]))
+        found = joules(data["events"].values, Prices(data["price"].values, data["static"].values),
+                       int(data.attrs["samples"]), self.latency)
         return xr.DataArray(found, {"die": data["die"], "place": [*data["place"].values, "chip"],
                                     "component": list(COMPONENTS), "bound": list(BOUNDS)},
                             ("die", "place", "component", "bound"), name="energy", attrs={"units": "J"})
@@ -68,6 +80,21 @@ class Run:
     def latency(self) -> float | None:
         """Seconds that a sample takes; None where the profile does not say."""
         return self.dataset.attrs.get("latency")
+
+    @property
+    def throughput(self) -> float | None:
+        """Samples per second that follow one another, all layers at work; None where the profile does not say."""
+        return self.dataset.attrs.get("throughput")
+
+    @property
+    def efficiency(self) -> xr.Dataset:
+        """What designers compare chips by: `sops [die]`, `energy_per_sop` and `tops_per_watt [die, bound]`, and with a
+        timing `edp [die, bound]` and `tops`; see `neurosim.energy.efficiency`. Raises as `energy` does."""
+        data, energy = self.dataset, self.energy.sum(["place", "component"])
+        sops = data["events"].sel(event="matches").sum("place") / data.attrs["samples"]
+        timed = None if self.latency is None else Pace(self.latency, self.throughput)
+        return xr.Dataset(efficiency(energy.values, sops.values, self.metrics.dense, timed),
+                          {"die": data["die"], "bound": energy["bound"]})
 
     @property
     def metrics(self) -> Metrics:
@@ -126,12 +153,18 @@ class Run:
             lines.append("  mean after calibration: " + ", ".join(
                 f"{step} {value:.2%}" for step, value in zip(means["step"].values, means.values, strict=True)))
         if "price" in self.dataset:
-            low, nominal, high = self.energy.sum(["place", "component"]).mean("die").values
-            lines.append(f"  {'energy per sample':24} {nominal:.3g} J   [{low:.3g}, {high:.3g}] by the coefficients")
+            found = self.efficiency.mean("die")
+            figures = {"energy per sample": (self.energy.sum(["place", "component"]).mean("die"), "J"),
+                       "energy per SOP": (found["energy_per_sop"], "J"), "TOPS/W": (found["tops_per_watt"], "")}
+            figures |= {"energy-delay product": (found["edp"], "J s")} if "edp" in found else {}
+            for name, (values, unit) in figures.items():
+                low, nominal, high = values.values
+                lines.append(f"  {name:24} {nominal:.3g} {unit}".rstrip()
+                             + f"   [{low:.3g}, {high:.3g}] by the coefficients")
             if self.unpriced:
                 lines.append(f"  not priced: {', '.join(self.unpriced)}")
         if self.latency is not None:
-            lines.append(f"  {'latency per sample':24} {self.latency:.3g} s")
+            lines.append(f"  {'latency per sample':24} {self.latency:.3g} s, {self.throughput:.3g} samples a second")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -141,7 +174,8 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
              about: Mapping[str, object]) -> Run:
     """The Dataset of a finished run."""
     layers, network = plan.spiking, plan.mapped.network
-    priced = prices(plan.ledger, plan.steps)
+    timed = pace(plan.ledger, plan.steps)
+    priced, covered = prices(plan.ledger, timed), area(plan.ledger)
     sources = [*plan.mapped.profile.sources]
     sources += sorted({node.layer.source for node in network.nodes if node.layer.source})
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
@@ -167,8 +201,8 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
                    "bound": np.array(BOUNDS, object),
                    "neurons": (("layer",), np.array(list(layers.values()), np.int64))}
     attributes = {
-        **({"latency": priced.latency} if priced is not None and priced.latency is not None else {}),
-        **({"area": priced.area} if priced is not None and priced.area is not None else {}),
+        **({} if timed is None else {"latency": timed.latency, "throughput": timed.throughput}),
+        **({} if covered is None else {"area": covered}),
         "title": "neurosim run", "profile": plan.mapped.profile.name, "family": plan.mapped.profile.family,
         "profile_json": plan.mapped.profile.model_dump_json(exclude_none=True), "network": repr(network),
         "mapping": str(plan.mapped), "manifest": json.dumps(plan.manifest, sort_keys=True), "seed": str(plan.dies.seed),

@@ -1,4 +1,4 @@
-"""Counts times coefficients: joules by component and place, with their uncertainty; and how long it took.
+"""Counts times coefficients: joules by component and place, with their uncertainty.
 
     ``E = sum over events of count x coefficient + static power x time``
 
@@ -8,15 +8,14 @@ for the low, the nominal and the high coefficients of the profile. What the prof
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from neurosim.energy.converters import conversion_energy
 from neurosim.energy.ledger import EVENTS, Ledger
+from neurosim.energy.timing import Pace
 from neurosim.errors import NeurosimError
-from neurosim.network import Conv2d
 from neurosim.profile import Profile
 
 BOUNDS = ("low", "nominal", "high")
@@ -31,46 +30,43 @@ COMPONENTS = (*PRICES, "static")
 class Prices:
     """What the events of a mapping cost on its chip type.
 
-    per_event: joules, `[event, bound]` in the order of `EVENTS` and `BOUNDS`. static: watts `[bound]`. latency: seconds
-    of one sample, None where the profile has no timing. area: square metres, None where the profile has none.
+    per_event: joules, `[event, bound]` in the order of `EVENTS` and `BOUNDS`. static: watts `[bound]`.
     """
 
     per_event: np.ndarray
     static: np.ndarray
-    latency: float | None
-    area: float | None
 
 
-def prices(ledger: Ledger, steps: int) -> Prices | None:
-    """The prices for samples of `steps` steps; None where the profile has no [energy] section.
+def prices(ledger: Ledger, pace: Pace | None) -> Prices | None:
+    """The prices, by the profile; None where it has no [energy] section.
 
     Raises
     ------
     NeurosimError
         Static power without a time.
     """
-    profile, seconds = ledger.mapped.profile, latency(ledger, steps)
+    profile = ledger.mapped.profile
     if profile.energy is None:
         return None
     static = profile.energy.static
-    if static is not None and seconds is None:
+    if static is not None and pace is None:
         raise NeurosimError("static power without a time", where=f"profile {profile.name}, energy.static",
                             hint="give timing.read")
-    return Prices(coefficients(profile), np.array(static.values if static is not None else (0.0,) * 3), seconds,
-                  area(ledger))
+    return Prices(coefficients(profile), np.array(static.values if static is not None else (0.0,) * 3))
 
 
-def joules(counts: np.ndarray, found: Prices, samples: int) -> np.ndarray:
+def joules(counts: np.ndarray, found: Prices, samples: int, latency: float | None) -> np.ndarray:
     """Joules per sample, `[die, place, component, bound]`, of counts `[die, place, event]` over all samples.
 
-    After the places of the ledger one more, the chip, has the static part.
+    latency: seconds of a sample; None where the profile does not say. After the places of the ledger one more, the
+    chip, has the static part.
     """
     out = np.zeros((counts.shape[0], counts.shape[1] + 1, len(COMPONENTS), len(BOUNDS)))
     for column, event in enumerate(COMPONENTS[:-1]):
         row = EVENTS.index(event)
         out[:, :-1, column] = counts[:, :, row, None] * found.per_event[row] / samples
-    if found.latency is not None:
-        out[:, -1, -1] = found.static * found.latency
+    if latency is not None:
+        out[:, -1, -1] = found.static * latency
     return out
 
 
@@ -93,25 +89,6 @@ def coefficients(profile: Profile) -> np.ndarray:
             values = conversion_energy(entry) if key == "conversion" else entry.values
         found[EVENTS.index(event)] = values
     return found
-
-
-def latency(ledger: Ledger, steps: int) -> float | None:
-    """Seconds from the first step of a sample to its last; None where the profile does not say.
-
-    With `timing.read`: layers follow one another in a step, each takes one read (a convolution one for each output
-    position), or one for each of its tiles where they share the converters; weights that add up in one population are
-    read at once. Without it, a mixed-signal chip runs in real time: a step lasts dt.
-    """
-    profile, network = ledger.mapped.profile, ledger.mapped.network
-    if profile.timing is None or profile.timing.read is None:
-        return steps * network.dt if profile.family == "mixed_signal" else None
-    reads = 0
-    for node in network.nodes:
-        tiles = [array.tiles for array in ledger.mapped.weights if array.layer == node.name and array.tiles]
-        if tiles:
-            positions = math.prod(network.shapes[node.name][1:]) if isinstance(node.layer, Conv2d) else 1
-            reads += positions * (max(tiles) if profile.timing.tiles == "multiplexed" else 1)
-    return reads * profile.timing.read.value * steps
 
 
 def area(ledger: Ledger) -> float | None:

@@ -93,6 +93,12 @@ def test_deploy_and_report(call, model, tmp_path):
     with xr.open_dataset(run) as data:
         assert data["prediction"].shape == (7, 8)
         assert found["summary"]["mean"]["value"] == pytest.approx(float(data["accuracy"].mean()))
+    joules, sops = found["energy"]["nominal"], found["efficiency"]["sops"]["value"]
+    assert found["efficiency"]["edp"]["nominal"] == pytest.approx(joules * found["latency"])
+    assert found["efficiency"]["energy_per_sop"]["nominal"] == pytest.approx(joules / sops, rel=0.1), "mean of a ratio"
+    assert found["efficiency"]["tops_per_watt"]["unit"] == "1e12 / J"
+    assert found["efficiency"]["tops"]["value"] == pytest.approx(
+        2 * found["metrics"]["dense"] * found["throughput"] / 1e12)
     code, out, _ = call(*arguments)
     assert code == 0
     assert "in/weight" in out

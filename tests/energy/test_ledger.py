@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neurosim as ns
-from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Ledger, conversion_energy, murmann, walden
+from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Ledger, Pace, conversion_energy, murmann, pace, walden
 from neurosim.errors import NeurosimError
 from neurosim.network.forward import run
 from neurosim.profile.load import parse_profile
@@ -161,8 +161,8 @@ def dense(profile: str, outputs: int, inputs: np.ndarray) -> ns.Run:
                      progress=False)
 
 
-def tops_per_watt(result: ns.Run, operations: int, bound: str) -> float:
-    return operations / float(result.energy.sel(bound=bound).sum(["place", "component"]).mean("die")) / 1e12
+def tops_per_watt(result: ns.Run, bound: str) -> float:
+    return float(result.efficiency["tops_per_watt"].sel(bound=bound).mean("die"))
 
 
 def test_hermes() -> None:
@@ -173,10 +173,12 @@ def test_hermes() -> None:
     """
     result = dense("pcm_hermes", 256, np.random.default_rng(9).uniform(-1, 1, (1, 200, 256)))
     operations = 2 * 256 * 256
-    assert tops_per_watt(result, operations, "nominal") == pytest.approx(10.5, rel=0.02)
-    assert tops_per_watt(result, operations, "high") == pytest.approx(9.76, rel=0.02)
-    assert 64 * operations / result.latency / 1e12 == pytest.approx(63.1, rel=0.01)
-    assert operations / result.latency / 1e12 / (result.dataset.attrs["area"] * 1e6) == pytest.approx(1.59, rel=0.01)
+    assert tops_per_watt(result, "nominal") == pytest.approx(10.5, rel=0.02)
+    assert tops_per_watt(result, "high") == pytest.approx(9.76, rel=0.02)
+    tops = float(result.efficiency["tops"])
+    assert tops == pytest.approx(operations / result.latency / 1e12)
+    assert 64 * tops == pytest.approx(63.1, rel=0.01)
+    assert tops / (result.dataset.attrs["area"] * 1e6) == pytest.approx(1.59, rel=0.01)
     assert set(result.unpriced) == {"neurons", "matches", "rows", "digital", "bits"} - {"neurons"}
 
 
@@ -188,11 +190,11 @@ def test_neurram() -> None:
     """
     result = dense("reram_neurram", 128, np.random.default_rng(9).uniform(-1, 1, (1, 200, 256)))
     operations = 2 * 256 * 128
-    assert tops_per_watt(result, operations, "nominal") == pytest.approx(15.95, rel=0.01)
+    assert tops_per_watt(result, "nominal") == pytest.approx(15.95, rel=0.01)
     split = result.energy.sel(bound="nominal", die=0).sum("place") / operations * 1e15
     assert float(split.sel(component="rows")) == pytest.approx(21.8 + 11.5, rel=0.01)
     assert float(split.sel(component="conversions")) == pytest.approx(29.1, rel=0.01)
-    assert 48 * operations / result.latency / 1e12 == pytest.approx(0.744, rel=0.01)
+    assert 48 * float(result.efficiency["tops"]) == pytest.approx(0.744, rel=0.01)
 
 
 @pytest.mark.parametrize(("node", "picojoules"), [(14e-9, (0.195, 0.225, 0.362)), (22e-9, (0.456, 0.526, 0.846)),
@@ -233,14 +235,58 @@ def test_energy_does_not_make_another_die() -> None:
     assert chip.with_values({"crossbar.levels": 16}).hash != chip.hash
 
 
-def test_latency() -> None:
+def test_latency_and_throughput() -> None:
+    """Layers one after the other in a step, the recurrent array beside the one that feeds its neurons."""
     rng = np.random.default_rng(3)
     net = network(rng)
     chip = ns.load_profile("pcm_hermes").with_values({"crossbar.rows": 8, "timing.read": 1e-6})
-    for tiles, reads in (("parallel", 3), ("multiplexed", 2 + 5 + 5)):  # tiles of 12, 40 and 40 inputs
+    for tiles, reads in (("parallel", (1, 1)), ("multiplexed", (5, 5))):  # tiles of 12 and 40, and of 40 inputs
         mapped = ns.map_network(net, chip.with_values({"timing.tiles": tiles}))
         result = ns.deploy(mapped, spikes(rng), np.zeros(SAMPLES, int), dies=1, progress=False)
-        assert result.latency == pytest.approx(reads * 1e-6 * STEPS), tiles
+        assert result.latency == pytest.approx(sum(reads) * 1e-6 * STEPS), tiles
+        assert result.throughput == pytest.approx(1 / (max(reads) * 1e-6 * STEPS)), tiles
+    assert pace(Ledger(mapped), 10, {"out/weight": 3}) == Pace(pytest.approx(2e-4), pytest.approx(1 / 1.5e-4))
+    convolved = ns.Network.sequential({"conv": ns.Conv2d(rng.normal(size=(3, 2, 3, 3)))}, (2, 6, 6), dt=1e-3)
+    assert pace(Ledger(ns.map_network(convolved, chip)), 1).latency == pytest.approx(4 * 4 * 1e-6)
+
+
+def test_pace_needs_no_prices_and_real_time_is_the_networks() -> None:
+    rng = np.random.default_rng(3)
+    chip = ns.load_profile("mismatch").with_values({"timing.read": 1e-6})
+    result = ns.deploy(ns.map_network(network(rng), chip), spikes(rng), np.zeros(SAMPLES, int), dies=1, progress=False)
+    assert (result.latency, result.throughput) == (pytest.approx(2 * STEPS * 1e-6), pytest.approx(1 / (STEPS * 1e-6)))
+    assert pace(Ledger(ns.map_network(network(rng), ns.load_profile("dynap_se2"))), 50).throughput == 1 / (50 * 1e-3)
+    assert pace(Ledger(ns.map_network(network(rng), ns.load_profile("ideal"))), 50) is None
+
+
+@pytest.mark.parametrize("name", ["pcm_hermes", "dynap_se2"])
+def test_figures_of_merit_by_hand(name: str) -> None:
+    """SOPs walk again, spike by spike; the rest is arithmetic on joules and seconds."""
+    rng = np.random.default_rng(11)
+    net, inputs = network(rng), spikes(rng)
+    mapped = ns.map_network(net, ns.load_profile(name).with_values(QUIET if name == "pcm_hermes" else {}))
+    result = ns.deploy(mapped, inputs, np.zeros(SAMPLES, int), dies=2, seed=3, progress=False)
+    found, joules = result.efficiency, result.energy.sum(["place", "component"])
+    dense = (40 * 12 + 40 * 40 + 5 * 40) * STEPS
+    for die in range(2):
+        walks = recount(net, mapped, ns.Dies(mapped, 3).parameters(die), inputs, 256)
+        sops = sum(amount for (_, event), amount in walks.items() if event == "matches") / SAMPLES
+        assert float(found["sops"].sel(die=die)) == pytest.approx(sops, rel=1e-12)
+        for bound in BOUNDS:
+            e, at = float(joules.sel(die=die, bound=bound)), {"die": die, "bound": bound}
+            assert float(found["energy_per_sop"].sel(at)) == pytest.approx(e / sops, rel=1e-12)
+            assert float(found["tops_per_watt"].sel(at)) == pytest.approx(2 * dense / e / 1e12, rel=1e-12)
+            assert float(found["edp"].sel(at)) == pytest.approx(e * result.latency, rel=1e-12)
+    assert float(found["tops"]) == pytest.approx(2 * dense * result.throughput / 1e12)
+    for text in ("energy per SOP", "TOPS/W", "energy-delay product", "samples a second"):
+        assert text in str(result)
+
+
+def test_a_silent_die_has_no_energy_per_operation() -> None:
+    mapped = ns.map_network(network(np.random.default_rng(6)), ns.load_profile("dynap_se2"))
+    found = ns.deploy(mapped, np.zeros((STEPS, SAMPLES, 12)), np.zeros(SAMPLES, int), dies=1, progress=False).efficiency
+    assert float(found["sops"].sum()) == 0
+    assert bool(found["energy_per_sop"].isnull().all())
 
 
 def test_a_chip_without_prices_says_so() -> None:
