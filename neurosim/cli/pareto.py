@@ -18,8 +18,8 @@ def pareto(
     out: Path = typer.Option(..., "--out", "-o", help="The file to write (netCDF); goes on if interrupted."),
     dies: int = typer.Option(200, help="How many dies; the same ones at every setting."),
     seed: int = typer.Option(0, help="The production lot, and what is drawn of settings."),
-    method: str = typer.Option("grid", help="grid, random or latin (hypercube)."),
-    points: int = typer.Option(None, help="How many settings, for random and latin."),
+    method: str = typer.Option("grid", help="grid, random, latin (hypercube), or optuna: by what was found so far."),
+    points: int = typer.Option(None, help="How many settings, for all but grid."),
     time: float = typer.Option(None, help="Seconds after programming, for chips that drift."),
     accuracy: float = typer.Option(None, help="What a good die reaches; default: 95 % of the network's own accuracy."),
     share: float = typer.Option(0.95, help="Which share of dies is to be good."),
@@ -29,8 +29,8 @@ def pareto(
     as_json: bool = JSON,
 ) -> None:
     """Find the settings that nothing beats in energy and accuracy both, and the cheapest one that will do."""
+    from neurosim.deployment import guided, parse_range, settings
     from neurosim.deployment import pareto as search
-    from neurosim.deployment import parse_range, settings
     from neurosim.deployment.sweep import label
     from neurosim.network import Network
     from neurosim.network.forward import run
@@ -38,7 +38,8 @@ def pareto(
     from neurosim.report import write_pareto
 
     network, chip = Network.load(model), load_profile(profile)
-    chosen = settings([parse_range(text) for text in vary], method, points, seed)
+    ranges = [parse_range(text) for text in vary]
+    chosen = guided(ranges, points, seed) if method == "optuna" else settings(ranges, method, points, seed)
     samples, labels, _ = samples_of(network, inputs)
     found = search(network, chip, chosen, samples, labels, dies, seed, out=out, time=time, threads=threads)
     if plot is not None:

@@ -4,6 +4,7 @@
 """
 
 from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.guided import guided
 from neurosim.deployment.ranges import find_ranges
 from neurosim.deployment.run import Run, load_run
 from neurosim.deployment.search import Pareto, load_pareto, pareto
@@ -11,6 +12,6 @@ from neurosim.deployment.summary import Statistic, summarise
 from neurosim.deployment.sweep import Range, parse_range, settings
 
 __all__ = [
-    "Pareto", "Range", "Run", "Statistic", "deploy", "find_ranges", "load_pareto", "load_run", "pareto", "parse_range",
-    "settings", "summarise",
+    "Pareto", "Range", "Run", "Statistic", "deploy", "find_ranges", "guided", "load_pareto", "load_run", "pareto",
+    "parse_range", "settings", "summarise",
 ]

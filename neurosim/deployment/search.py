@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.guided import Guided, each_value, search
 from neurosim.deployment.run import Run
 from neurosim.deployment.sweep import Setting, at_setting, label
 from neurosim.errors import NeurosimError
@@ -89,18 +90,19 @@ class Pareto:
             self.dataset.to_netcdf(temporary, engine="h5netcdf")
 
 
-def pareto(network: Network, profile: Profile, settings: Sequence[Setting], inputs: np.ndarray, labels: np.ndarray,
-           dies: int = 200, seed: int = 0, *, out: str | os.PathLike[str] | None = None, time: float | None = None,
-           threads: int | None = None, progress: bool | None = None) -> Pareto:
+def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Guided, inputs: np.ndarray,
+           labels: np.ndarray, dies: int = 200, seed: int = 0, *, out: str | os.PathLike[str] | None = None,
+           time: float | None = None, threads: int | None = None, progress: bool | None = None) -> Pareto:
     """Run the same dies at every setting.
 
     Parameters
     ----------
     settings:
-        From `sweep.settings`. All are mapped before the first is run, so that what cannot be is refused at once.
+        From `sweep.settings`, or what `guided` makes: settings chosen by what was found so far. All settings, or all
+        values, are mapped before the first is run, so that what cannot be is refused at once.
     out:
         File to write (netCDF). The runs of the points lie in `OUT.points` beside it until all are done; an interrupted
-        search goes on where it was.
+        search goes on where it was: what it asks for again is read.
 
     Raises
     ------
@@ -112,7 +114,8 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting], inpu
     if profile.energy is None:
         raise NeurosimError(f"the chip type {profile.name} says nothing of energy", where="pareto",
                             hint="give its profile an [energy] section")
-    mapped = [at_setting(network, profile, setting) for setting in settings]
+    known = each_value(settings) if isinstance(settings, Guided) else settings
+    mapped = {_name(setting): at_setting(network, profile, setting) for setting in known}
     folder = None
     if out is not None:
         out = Path(out)
@@ -122,14 +125,28 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting], inpu
             raise NeurosimError("is there already", where=str(out), hint="choose another output, or remove it")
         folder = out.with_name(out.name + ".points")
         folder.mkdir(exist_ok=True)
-    runs = [deploy(one, inputs, labels, dies, seed, time=time, threads=threads, progress=progress,
-                   out=None if folder is None else folder / f"{_name(setting)}.nc", about={"setting": label(setting)})
-            for one, setting in zip(mapped, settings, strict=True)]
-    found = Pareto(_together(runs, settings, profile))
+    runs: dict[str, tuple[Setting, Run]] = {}
+
+    def evaluate(setting: Setting) -> tuple[float, float]:
+        name = _name(setting)
+        if name not in runs:
+            one = mapped[name] if name in mapped else at_setting(network, profile, setting)
+            runs[name] = setting, deploy(one, inputs, labels, dies, seed, time=time, threads=threads, progress=progress,
+                                         out=None if folder is None else folder / f"{name}.nc",
+                                         about={"setting": label(setting)})
+        _, run = runs[name]
+        return float(run.accuracy.mean()), float(run.energy.sel(bound="nominal").sum(["place", "component"]).mean())
+
+    if isinstance(settings, Guided):
+        search(settings, evaluate)
+    else:
+        for setting in settings:
+            evaluate(setting)
+    found = Pareto(_together([run for _, run in runs.values()], [setting for setting, _ in runs.values()], profile))
     if folder is not None:
         found.save(out)
-        for setting in settings:
-            (folder / f"{_name(setting)}.nc").unlink()
+        for name in runs:
+            (folder / f"{name}.nc").unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
     return found

@@ -1,4 +1,5 @@
-"""What can be varied over a chip type and a network, and the settings to try: a grid, random, or a Latin hypercube.
+"""What can be varied over a chip type and a network, and the settings to try: a grid, random, or a Latin hypercube;
+`guided` chooses them as it goes.
 
 A key is a dotted key of the profile (`crossbar.levels`), or `neuron.threshold_scale`, which multiplies every threshold
 of the network.
@@ -63,6 +64,14 @@ def _number(text: str) -> float:
         return float(text)
 
 
+def refuse_ranges(ranges: Sequence[Range]) -> None:
+    """Raise where nothing is varied, or one key twice."""
+    keys = [entry.key for entry in ranges]
+    if not ranges or len(set(keys)) != len(keys):
+        raise NeurosimError(f"varies {', '.join(keys) or 'nothing'}", where="--vary",
+                            allowed="different keys, one or more")
+
+
 def settings(ranges: Sequence[Range], method: str = "grid", points: int | None = None, seed: int = 0) -> list[Setting]:
     """The settings to try, each once, in order of the ranges.
 
@@ -76,12 +85,9 @@ def settings(ranges: Sequence[Range], method: str = "grid", points: int | None =
     seed:
         Of the drawing.
     """
-    keys = [entry.key for entry in ranges]
-    if not ranges or len(set(keys)) != len(keys):
-        raise NeurosimError(f"varies {', '.join(keys) or 'nothing'}", where="--vary",
-                            allowed="different keys, one or more")
+    refuse_ranges(ranges)
     if method not in METHODS:
-        raise NeurosimError(f"method is {method!r}", where="pareto", allowed=", ".join(METHODS))
+        raise NeurosimError(f"method is {method!r}", where="pareto", allowed=f"{', '.join(METHODS)}, optuna")
     every = math.prod(len(entry.values) for entry in ranges)
     if (method == "grid") != (points is None) or (points is not None and points < 1):
         raise NeurosimError(f"{points} points of a {method}", where="pareto",

@@ -339,6 +339,9 @@ def test_pareto(call, model, tmp_path):
     assert code == 0, err
     assert "crossbar.levels=16, neuron.threshold_scale=1.2" in text
     assert "Cheapest setting with 95% of dies at or above 0.0%" in text
+    code, text, err = call(*arguments, "--method", "optuna", "--points", 3, "--out", tmp_path / "guided.nc", "--json")
+    assert code == 0, err
+    assert len(json.loads(text)["points"]) == 3
     code, text, err = call(*arguments, "--out", out)
     assert (code, text) == (2, "")
     assert "is there already" in err

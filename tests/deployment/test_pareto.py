@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neurosim as ns
-from neurosim.deployment import Pareto, load_pareto, pareto, parse_range, settings
+from neurosim.deployment import Pareto, guided, load_pareto, pareto, parse_range, settings
+from neurosim.deployment.guided import search
 from neurosim.deployment.sweep import at_setting
 from neurosim.errors import NeurosimError
 from neurosim.report import write_pareto
@@ -142,6 +144,90 @@ def test_a_search_resumes_and_is_not_overwritten(tmp_path: object, monkeypatch: 
         assert write_pareto(again, tmp_path / f"front.{suffix}").stat().st_size > 1000
     with pytest.raises(NeurosimError, match=r"NAME\.svg"):
         write_pareto(again, tmp_path / "front.gif")
+
+
+def landscape(setting: dict[str, float]) -> tuple[float, float]:
+    """The best of it has b = 17 and c = 5; a trades one for the other."""
+    wrong = (abs(setting["b"] - 17) + abs(setting["c"] - 5)) / 60
+    return 1 - np.exp(-setting["a"] / 6) - wrong, setting["a"] / 30 + wrong
+
+
+def area_under(found: list[tuple[float, float]]) -> float:
+    """What the front of some points has below and right of it, within accuracies above -1 and energies below 2."""
+    area, best = 0.0, -1.0
+    for accuracy, energy in sorted(found, key=lambda point: point[1]):
+        if accuracy > best:
+            area += (accuracy - best) * (2 - energy)
+            best = accuracy
+    return area
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_guided_search_finds_more_than_drawing(seed: int) -> None:
+    ranges = [parse_range(f"{key}=0:29") for key in "abc"]
+    asked: list[dict[str, float]] = []
+
+    def evaluate(setting: dict[str, float]) -> tuple[float, float]:
+        asked.append(setting)
+        return landscape(setting)
+
+    search(guided(ranges, 60, seed), evaluate)
+    assert len({tuple(setting.items()) for setting in asked}) == 60
+    drawn = settings(ranges, "random", 60, seed)
+    assert area_under([landscape(one) for one in asked]) > 1.02 * area_under([landscape(one) for one in drawn])
+    first = list(asked)
+    asked.clear()
+    search(guided(ranges, 60, seed), evaluate)
+    assert asked == first, "the same seed asks the same"
+
+
+def test_a_guided_search_resumes(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paired dies as with any other settings; what was run before an interruption is not run again."""
+    inputs, labels = data()
+    plan = guided([parse_range("crossbar.levels=4,8,16"), parse_range("neuron.threshold_scale=0.8:1.2:0.1")], 6, seed=5)
+    arguments = (network(), ns.load_profile("pcm_hermes"), plan, inputs, labels, 5)
+    whole = pareto(*arguments, progress=False)
+    assert len(whole.settings) == 6
+    listed = pareto(*arguments[:2], whole.settings, *arguments[3:], progress=False)
+    xr.testing.assert_identical(listed.dataset, whole.dataset)
+    import neurosim.deployment.search as module
+
+    real, ran = module.deploy, []
+
+    def counted(*args: object, out: object, **kwargs: object) -> ns.Run:
+        if not out.exists():
+            if len(ran) == 4:
+                raise KeyboardInterrupt
+            ran.append(out.name)
+        return real(*args, out=out, **kwargs)
+
+    monkeypatch.setattr(module, "deploy", counted)
+    out = tmp_path / "p.nc"
+    with pytest.raises(KeyboardInterrupt):
+        pareto(*arguments, out=out, progress=False)
+    before = list(ran)
+    ran.clear()
+    again = pareto(*arguments, out=out, progress=False)
+    assert len(before) == 4
+    assert len(ran) == 2
+    assert not set(ran) & set(before)
+    xr.testing.assert_identical(again.dataset, whole.dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.nc"]
+
+
+def test_guided_searches_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = [parse_range("crossbar.levels=1,4,8")]
+    inputs, labels = data()
+    with pytest.raises(NeurosimError, match=r"crossbar\.levels: found 1"):
+        pareto(network(), ns.load_profile("pcm_hermes"), guided(ranges, 2), inputs, labels)
+    for varied, points, fault in ((ranges, None, "None points"), (ranges, 0, "0 points"), ([], 3, "varies nothing"),
+                                  (ranges * 2, 3, "different keys")):
+        with pytest.raises(NeurosimError, match=fault):
+            guided(varied, points)
+    assert guided(ranges, 50).points == 3, "there are no more"
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(NeurosimError, match=r"optuna is not installed; pip install 'neurosim-dies\[optuna\]'"):
+        guided(ranges, 2)
 
 
 def test_what_cannot_be_searched(tmp_path: object) -> None:
