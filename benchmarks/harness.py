@@ -112,7 +112,7 @@ def finish(result: Mapping[str, object], rows: Sequence[Sequence[str]], as_json:
             console.print(f"{entry['what']}: {entry['value']:.4g} ({limit}: {'holds' if entry['holds'] else 'MISSED'})",
                           highlight=False)
         for peer in result["missing"]:
-            console.print(f"{peer} is not installed: not measured")
+            console.print(f"missing: {peer}, so not measured")
     return 0 if all(entry["holds"] for entry in result["bars"]) else 1
 
 

@@ -61,6 +61,7 @@ def train(
     from neurosim.network.forward import run
     from neurosim.profile import load_profile
     from neurosim.tasks import load_task
+    from neurosim.training.samples import device_of
 
     given = merged(config, {
         "task": task, "recipe": recipe, "out": out, "profile": profile, "level": level, "epochs": epochs, "seed": seed,
@@ -72,6 +73,7 @@ def train(
     for name in ("task", "out"):
         if name not in given:
             raise NeurosimError(f"{name} is missing", where="train", hint="see neurosim train --help")
+    device_of(given["device"])
     out = Path(given["out"])
     chip = load_profile(given["profile"]) if "profile" in given else None
     if not out.parent.is_dir():

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from neurosim.engine.learning_filter import filter_backward, filter_forward
+from neurosim.training.compiled import backend_of, over_time
 
 
 def integrate(x: torch.Tensor, beta: torch.Tensor, gain: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
     """``v_t = beta v_{t-1} + gain x_t``: x `[time, batch, neurons]`, start `[batch, neurons]`, else `[neurons]`."""
     if x.device.type == "cpu":
         return _Integrate.apply(x, beta, gain, start)
-    v, steps = start, []
-    for now in x.unbind(0):
+    return integrate_stepwise(x, beta, gain, start, backend_of(x.device))
+
+
+def integrate_stepwise(x: torch.Tensor, beta: torch.Tensor, gain: torch.Tensor, start: torch.Tensor,
+                       backend: str | None = None) -> torch.Tensor:
+    """The same in torch's operations; with a backend of `torch.compile` a few steps at a time."""
+    return over_time(_steps, x, start, (beta, gain), backend)[0]
+
+
+def _steps(signal: Sequence[torch.Tensor], v: torch.Tensor, beta: torch.Tensor, gain: torch.Tensor
+           ) -> tuple[torch.Tensor, torch.Tensor]:
+    found = []
+    for now in signal:
         v = beta * v + gain * now
-        steps.append(v)
-    return torch.stack(steps)
+        found.append(v)
+    return torch.stack(found), v
 
 
 class _Integrate(torch.autograd.Function):

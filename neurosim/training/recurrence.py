@@ -15,6 +15,7 @@ from neurosim.engine import learning
 from neurosim.engine.learning_backward import Carry
 from neurosim.engine.learning_forward import Neurons, Rule, State
 from neurosim.errors import NeurosimError
+from neurosim.training.compiled import backend_of
 from neurosim.training.stepwise import stepwise
 
 Result = tuple[torch.Tensor, torch.Tensor | None, State]
@@ -44,7 +45,7 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
         raise NeurosimError(f"inputs of {inputs.dtype} meet {', '.join(str(d) for d in dtypes - {inputs.dtype})}",
                             where="neurons", allowed="one precision", hint="take module.to(inputs.dtype)")
     if inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
-        return stepwise(inputs, weight, neurons, state, rule, readout)
+        return stepwise(inputs, weight, neurons, state, rule, readout, backend_of(inputs.device))
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     spikes, output, *last, _ = _Fused.apply(rule, keep, *tensors)
     return spikes, output, State(*(None if old is None else new for old, new in zip(state, last, strict=True)))

@@ -21,7 +21,7 @@ def device_of(name: str) -> torch.device:
     except RuntimeError:
         raise NeurosimError(f"device is {name!r}", where="train", allowed="cpu, cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise NeurosimError("there is no CUDA device", where="train", hint="take device='cpu'")
+        raise NeurosimError("there is no CUDA device", where="train", hint="take --device cpu (device='cpu')")
     return device
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.autograd.function import FunctionCtx
 
 from neurosim.engine.learning_forward import ARCTAN, FAST_SIGMOID, SUBTRACT_NOW, Neurons, Rule, State
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
+from neurosim.training.compiled import over_time
 
 
 class _Spike(torch.autograd.Function):
@@ -37,12 +39,21 @@ class _Spike(torch.autograd.Function):
 
 
 def stepwise(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons, state: State, rule: Rule,
-             readout: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None, State]:
-    """As `recurrence`, in torch's operations."""
+             readout: torch.Tensor | None = None, backend: str | None = None
+             ) -> tuple[torch.Tensor, torch.Tensor | None, State]:
+    """As `recurrence`, in torch's operations; with a backend of `torch.compile` a few steps at a time."""
+    parts = tuple(part is not None for part in (*neurons, *state))
+    spikes, last = over_time(_steps, inputs if weight is None else inputs @ weight, state, (neurons, rule), backend,
+                             (rule, parts))
+    return spikes, None if readout is None else spikes @ readout, last
+
+
+def _steps(currents: Sequence[torch.Tensor], state: State, neurons: Neurons, rule: Rule
+           ) -> tuple[torch.Tensor, State]:
     rows, bias, alpha, gain_syn, beta, gain, leak, threshold, beta_adaptation, adaptation, v_reset = neurons
     v, synaptic, adapted, spent, resting = state
-    steps = []
-    for current in (inputs if weight is None else inputs @ weight).unbind(0):  # a slice of it would cost T^2 backwards
+    found = []
+    for current in currents:
         if bias is not None:
             current = bias + current
         if rows is not None:
@@ -74,6 +85,5 @@ def stepwise(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons
             resting = (resting + rule.refractory * spent.detach() - 1).clamp(min=0)
         if rule.reset == SUBTRACT_NOW:
             v = v - ((spent if rule.attached else spent.detach()) - again) * limit
-        steps.append(spent)
-    spikes = torch.stack(steps)
-    return spikes, None if readout is None else spikes @ readout, State(v, synaptic, adapted, spent, resting)
+        found.append(spent)
+    return torch.stack(found), State(v, synaptic, adapted, spent, resting)

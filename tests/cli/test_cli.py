@@ -192,6 +192,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "more samples than there are": (["attack", model, "--inputs", data, "--samples", 9], "allowed: 1 to 8"),
         "a plot as text": (["attack", model, "--inputs", data, "--plot", folder / "p.txt"], ".svg, .png, .pdf"),
         "no chip of this name": (["attack", model, "--inputs", data, "--profile", "mismtach"], "mismatch"),
+        "no such device": (["train", "speech", "--device", "abacus", "--out", folder / "m.h5"], "cpu, cuda"),
         "no task at all": (["train", "--out", folder / "m.h5"], "task is missing"),
         "no place for the model": (["train", "digits"], "out is missing"),
         "no config": (["train", "--config", folder / "none.toml"], "no such file"),
