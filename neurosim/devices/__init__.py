@@ -4,7 +4,7 @@ Draws nothing itself (`dies` hands in the numbers of `streams`), knows no networ
 """
 
 from neurosim.devices.bias import bias_currents, nearest_codes, table_currents
-from neurosim.devices.current_mismatch import bias_ratio, current_factor, leakage_at
+from neurosim.devices.current_mismatch import bias_ratio, current_factor, current_widths, leakage_at
 from neurosim.devices.curve import evaluate
 from neurosim.devices.iv import current, slope
 from neurosim.devices.memristor import (
@@ -22,8 +22,8 @@ from neurosim.devices.spread import decay_with_factor, spread_around, spread_fac
 from neurosim.devices.subthreshold import drain_current, integrated, thermal_voltage, time_constant
 
 __all__ = [
-    "bias_currents", "bias_ratio", "current", "current_factor", "decay_with_factor", "drain_current", "drift_exponent",
-    "drifted", "evaluate", "flicker_growth", "integrated", "leakage_at", "nearest_codes", "programmed",
+    "bias_currents", "bias_ratio", "current", "current_factor", "current_widths", "decay_with_factor", "drain_current",
+    "drift_exponent", "drifted", "evaluate", "flicker_growth", "integrated", "leakage_at", "nearest_codes", "programmed",
     "relaxation_at", "relaxed", "retention_tables", "slope", "spread_around", "spread_factor", "stuck",
     "table_currents", "thermal_voltage", "time_constant", "write_verify",
 ]

@@ -23,13 +23,9 @@ def current_factor(circuit: Circuit, variation: Variation, device: np.ndarray, c
     distribution "truncated_normal" each factor is ``1 + s t(z)``, with s = q and t a normal number cut at the
     profile's truncation, below also at 0.99 / s, so that no current is negative.
     """
-    mismatch, temperature = circuit.mismatch, circuit.temperature
-    cooling = temperature.nominal.value / temperature.operating.value
-    area = variation.area * (mismatch.area.value if mismatch.area is not None else 1.0)
+    mismatch = circuit.mismatch
     out = np.ones(())
-    for cv, z, shrink in ((variation.device, device, 1 / np.sqrt(area)), (variation.core, core, 1.0),
-                          (variation.die, die, 1.0)):
-        width = np.sqrt(np.log1p(cv * cv)) * cooling * shrink
+    for width, z in zip(current_widths(circuit, variation), (device, core, die), strict=True):
         if not width:
             continue
         z = np.asarray(z, np.float64)
@@ -38,6 +34,16 @@ def current_factor(circuit: Circuit, variation: Variation, device: np.ndarray, c
         else:
             out = out * (1 + width * _truncated(z, mismatch.truncation.value, 0.99 / width))
     return np.broadcast_to(out, np.broadcast_shapes(np.shape(device), np.shape(core), np.shape(die)))
+
+
+def current_widths(circuit: Circuit, variation: Variation) -> tuple[float, float, float]:
+    """The widths q of the factors of device, core and die at the operating temperature; see `current_factor`."""
+    mismatch, temperature = circuit.mismatch, circuit.temperature
+    cooling = temperature.nominal.value / temperature.operating.value
+    area = variation.area * (mismatch.area.value if mismatch.area is not None else 1.0)
+    device, core, die = (float(np.sqrt(np.log1p(cv * cv))) * cooling
+                         for cv in (variation.device, variation.core, variation.die))
+    return device / float(np.sqrt(area)), core, die
 
 
 def _truncated(z: np.ndarray, most: float, least: float) -> np.ndarray:

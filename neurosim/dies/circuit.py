@@ -24,24 +24,27 @@ _CORES = 1 << 10
 
 
 class CircuitDie:
-    """One die of a mapping: `parameters` has what differs from the network."""
+    """One die of a mapping, or with die None the chip without mismatch: `parameters` has what differs from the network.
+    """
 
-    def __init__(self, mapped: MappedNetwork, seed: int, die: int) -> None:
+    def __init__(self, mapped: MappedNetwork, seed: int, die: int | None) -> None:
         self.mapped, self.seed, self.die = mapped, seed, die
         self.circuit, self.configuration = mapped.profile.circuit, mapped.configuration
 
     def parameters(self) -> dict[str, dict[str, np.ndarray]]:
         """`{layer: {parameter: float32 array}}`: all weights, all fields that a bias makes, and the leakage."""
         found: dict[str, dict[str, np.ndarray]] = {
-            name: self._fields(name, place) for name, place in self.configuration.places.items()}
+            name: self.fields(name) for name in self.configuration.places}
+        words = self.word_currents.sum(axis=1)
         for array in self.mapped.arrays:
             value = np.zeros(array.nominal.shape)
-            np.add.at(value, (array.rows, array.columns), self._word_currents[array.entries])
+            np.add.at(value, (array.rows, array.columns), words[array.entries])
             found[array.layer][array.parameter] = value.astype(np.float32)
         return found
 
-    def _fields(self, name: str, place: np.ndarray) -> dict[str, np.ndarray]:
-        circuit, out = self.circuit, {}
+    def fields(self, name: str) -> dict[str, np.ndarray]:
+        """The fields of a population by name, float32: those that a bias makes, the leakage, the reset."""
+        circuit, place, out = self.circuit, self.configuration.places[name], {}
         temperature = circuit.temperature
         currents = currents_of_codes(self.configuration.codes, circuit) * bias_ratio(circuit)
         for column, setting in enumerate(settings_of(circuit)):
@@ -61,20 +64,23 @@ class CircuitDie:
         return {field: np.asarray(value, np.float32) for field, value in out.items()}
 
     @cached_property
-    def _word_currents(self) -> np.ndarray:
-        """The weight of each synapse word, A, float64 `[word]`."""
+    def word_currents(self) -> np.ndarray:
+        """What each base current adds to each synapse word, A, float64 `[word, base]`; 0 where the mask leaves it out.
+        """
         words, size = self.configuration.words, self.circuit.size
         bits, bases = self.configuration.base_bits(self.circuit), self.configuration.base_currents(self.circuit)
         place = np.stack([words.core, words.neuron * int(size.words.value) + words.word], axis=1)
-        total = np.zeros(words.core.size)
+        found = np.zeros((words.core.size, bases.shape[1]))
         for base in range(bases.shape[1]):
             on = np.flatnonzero(bits[:, base])
             factor = self._factor(self.circuit.mismatch.weight, _BASE + base, place[on])
-            total[on] += bases[words.core[on], base] * factor
-        return total * bias_ratio(self.circuit)
+            found[on, base] = bases[words.core[on], base] * factor * bias_ratio(self.circuit)
+        return found
 
     def _factor(self, variation: Variation, block: int, place: np.ndarray) -> np.ndarray:
         """Factors on a current for places (core, number of the device in it) `[n, 2]`, float64 `[n]`."""
+        if self.die is None:
+            return np.ones(place.shape[0])
         device, core = np.zeros(place.shape[0], np.float32), np.zeros(place.shape[0], np.float32)
         if variation.device:
             for number in np.unique(place[:, 0]):

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from neurosim import network
 from neurosim.errors import NeurosimError
@@ -20,8 +19,7 @@ from neurosim.network import Network
 from neurosim.training.dpi import DPINeuron
 
 Fields = Mapping[str, float | str]
-_SIGNS = {"ampa": 1.0, "gaba": -1.0}
-_UNIT = 1e-12  # of the logarithms in `training.dpi`
+_KINDS = ("ampa", "gaba")
 _STEEPNESS = 0.5  # of the surrogate: a silent neuron, several units of ln I below its threshold, must learn, too
 
 
@@ -56,30 +54,53 @@ class CircuitPopulation(nn.Module):
             left = fan_in - int(self.there_weight.sum(dim=1).max())
             self.register_buffer("there_recurrent", _chosen((neurons, neurons), left, generator))
         whole = {f"{name}_{kind}": np.full(value.shape, unit) for name, value in self._signed().items()
-                 for kind in _SIGNS}
+                 for kind in _KINDS}
         self.neurons = DPINeuron(network.DPINeuron(**self.fields, **whole), dt, learn=(), steepness=_STEEPNESS)
 
-    def _signed(self) -> dict[str, torch.Tensor]:
-        """The weights that there are, in units, by way."""
-        found = {"weight": self.weight * self.there_weight}
-        return found if self.recurrent is None else {**found, "recurrent": self.recurrent * self.there_recurrent}
+    def _signed(self, tensors: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        """The weights that there are, in units, by way; tensors in the place of the module's own."""
+        own = tensors or {"weight": self.weight, "recurrent": self.recurrent}
+        ways = ("weight",) if self.recurrent is None else ("weight", "recurrent")
+        return {way: own[way] * getattr(self, f"there_{way}") for way in ways}
+
+    def _amperes(self, signed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Weights of each kind of synapse, float64; a weight of 0 lies at the lower end of AMPA."""
+        found = {}
+        for way, value in signed.items():
+            amperes = value.double() * self.unit
+            found[f"{way}_ampa"] = torch.where(amperes >= 0, amperes, 0.0)
+            found[f"{way}_gaba"] = torch.where(amperes < 0, -amperes, 0.0)
+        return found
 
     def to_layer(self) -> network.DPINeuron:
         """The layer with the weights of now, in amperes."""
-        amperes = {name: value.detach().double().cpu().numpy() * self.unit for name, value in self._signed().items()}
-        return network.DPINeuron(**self.fields, **{f"{name}_{kind}": (sign * value).clip(min=0) for name, value in
-                                                   amperes.items() for kind, sign in _SIGNS.items()})
+        with torch.no_grad():
+            return network.DPINeuron(**self.fields, **{
+                name: value.cpu().numpy() for name, value in self._amperes(self._signed()).items()})
+
+    def tensor_of(self, name: str) -> str:
+        """The name of the tensor that an array is made of."""
+        way, _, kind = name.partition("_")
+        return way if kind in _KINDS and way in ("weight", "recurrent") else f"neurons.{self.neurons.tensor_of(name)}"
+
+    def read(self, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """An array in SI units, float64, differentiable, with `tensors` in the place of this module's own."""
+        if not self.tensor_of(name).startswith("neurons."):
+            return self._amperes(self._signed(tensors))[name]
+        return self.neurons.read(name, {key.removeprefix("neurons."): value for key, value in tensors.items()})
+
+    def written(self, arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors that make `arrays`, in SI units, by name: what `read` reads. Both kinds of a weight go together.
+        """
+        weights = {name for name in arrays if not self.tensor_of(name).startswith("neurons.")}
+        made = {self.tensor_of(name): (arrays[name] - arrays[name.replace("_ampa", "_gaba")]) / self.unit
+                for name in weights if name.endswith("_ampa")}
+        fields = self.neurons.written({name: value for name, value in arrays.items() if name not in weights})
+        return {**made, **{f"neurons.{name}": value for name, value in fields.items()}}
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Spikes `[time, batch, neurons]` of spikes `[time, batch, inputs]`."""
-        placed = {}
-        for name, signed in self._signed().items():
-            for kind, sign in _SIGNS.items():
-                size = sign * signed
-                on = size > 0
-                placed[f"on_{name}_{kind}"] = on
-                placed[f"ln_{name}_{kind}"] = torch.where(on, size * (self.unit / _UNIT), 1.0).log()
-        return functional_call(self.neurons, placed, (inputs,))
+        return self.neurons(inputs, self._amperes(self._signed()))
 
 
 class CircuitNetwork(nn.Module):

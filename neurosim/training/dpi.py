@@ -7,7 +7,7 @@ the layer (a synapse that is not there) stays 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -53,10 +53,13 @@ class DPINeuron(nn.Module):
         Names of arrays, or "weights" for all synapses; all parameters of the profile's mismatch can be among them.
     steepness:
         Of the surrogate derivative of a spike, ``1 / (1 + steepness |ln(I / I_threshold)|)^2``.
+    dtype:
+        Of the logarithms; torch's default, or torch.float64 to hold a layer to its last bit.
     """
 
     def __init__(self, layer: network.DPINeuron, dt: float = 1e-3, neurons: int | None = None,
-                 learn: Sequence[str] = ("weights",), steepness: float = 2.0) -> None:
+                 learn: Sequence[str] = ("weights",), steepness: float = 2.0, dtype: torch.dtype | None = None
+                 ) -> None:
         super().__init__()
         arrays = layer.arrays()
         weights = layer.weights()
@@ -73,7 +76,7 @@ class DPINeuron(nn.Module):
             full = value if name.startswith(_WEIGHTS) else np.broadcast_to(value, (self.neurons,))
             there = torch.tensor(full > 0)
             ln = torch.log(torch.where(there, torch.tensor(full, dtype=torch.float64) / _unit(name), 1.0))
-            ln = ln.to(torch.get_default_dtype())
+            ln = ln.to(dtype or torch.get_default_dtype())
             self.register_buffer(f"on_{name}", there, persistent=False)
             if name in learn or ("weights" in learn and name.startswith(_WEIGHTS)):
                 setattr(self, f"ln_{name}", nn.Parameter(ln))
@@ -82,7 +85,24 @@ class DPINeuron(nn.Module):
 
     def value(self, name: str) -> torch.Tensor:
         """An array in SI units, float64, differentiable."""
-        return torch.where(getattr(self, f"on_{name}"), getattr(self, f"ln_{name}").double().exp() * _unit(name), 0.0)
+        return self.read(name, {f"{what}_{name}": getattr(self, f"{what}_{name}") for what in ("ln", "on")})
+
+    def tensor_of(self, name: str) -> str:
+        """The name of the tensor that an array is made of."""
+        return f"ln_{name}"
+
+    def read(self, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """An array in SI units, float64, differentiable, with `tensors` in the place of this module's own."""
+        return torch.where(tensors[f"on_{name}"], tensors[f"ln_{name}"].double().exp() * _unit(name), 0.0)
+
+    def written(self, arrays: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors that make `arrays`, in SI units, by name: what `read` reads."""
+        made = {}
+        for name, value in arrays.items():
+            there = value > 0
+            made[f"on_{name}"] = there
+            made[f"ln_{name}"] = torch.where(there, value / _unit(name), 1.0).log()
+        return made
 
     def to_layer(self) -> network.DPINeuron:
         """The layer of a `Network` with the values of now."""
@@ -90,19 +110,24 @@ class DPINeuron(nn.Module):
             return network.DPINeuron(**{name: self.value(name).numpy() for name in self.names},
                                      **self.layer.settings())
 
-    def given(self) -> dict[str, object]:
-        """What the kernels take, differentiable: as `neurosim.network.circuit_forward.normalised`."""
+    def given(self, weights: Mapping[str, torch.Tensor] | None = None) -> dict[str, object]:
+        """What the kernels take, differentiable: as `neurosim.network.circuit_forward.normalised`.
+
+        weights: in amperes, in the place of this module's own.
+        """
         layer, volts = self.layer, self.layer.thermal_voltage / self.layer.kappa
         si = {name: self.value(name) for name in self.names if not name.startswith(_WEIGHTS)}
         numbers = {name: value.detach().numpy() for name, value in si.items()}
         kinds = {"weight": [], "recurrent": []}
-        found = layer.synapses()
+        weights, found = weights or {}, layer.synapses()
         at = {kind: np.full(len(found), -1) for kind in kinds}
         for i, name in enumerate(found):
             for kind, made in kinds.items():
                 if f"{kind}_{name}" in self.names:
                     at[kind][i] = len(made)
-                    made.append((self.value(f"{kind}_{name}") * growth_per_ampere(layer, si, name, volts)[:, None]).T)
+                    own = f"{kind}_{name}"
+                    amperes = weights[own] if own in weights else self.value(own)
+                    made.append((amperes * growth_per_ampere(layer, si, name, volts)[:, None]).T)
         blocks = [torch.stack(block_rows(layer, si, name, volts, self.dt, torch)) for name in found]
         cells = torch.stack([*cell_rows(layer, si, volts, self.dt, torch)])
         empty = cells.new_zeros(0, 0, self.neurons)
@@ -114,12 +139,12 @@ class DPINeuron(nn.Module):
             "targets": np.array([TARGETS[name] for name in found], np.int64),
             "most": spikes_in_a_step(numbers, self.dt), "leak": si["i_tau_mem"]}
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         expected = self.layer.inputs or self.neurons
         if inputs.ndim != 3 or inputs.shape[2] != expected or 0 in inputs.shape or inputs.device.type != "cpu":
             raise NeurosimError(f"the input has shape {list(inputs.shape)} on {inputs.device}", where="DPINeuron",
                                 allowed=f"[time, batch, {expected}] on the CPU", hint="time comes first")
-        given, dtype = self.given(), inputs.dtype
+        given, dtype = self.given(weights), inputs.dtype
         if self.layer.inputs is None:
             current, inputs = (inputs.double() / given["leak"]).to(dtype), inputs.new_zeros(*inputs.shape[:2], 0)
         else:

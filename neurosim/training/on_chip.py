@@ -22,11 +22,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from neurosim.dies import Dies
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, map_network
-from neurosim.network import Network
+from neurosim.network import DPINeuron, Network
 from neurosim.network.forward import run
 from neurosim.profile import Profile
 from neurosim.training.attacks import Attack, attack
 from neurosim.training.chip_objective import ChipObjective
+from neurosim.training.circuit_placing import circuit_links, placed_circuit
 from neurosim.training.deviations import Move, moved
 from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
@@ -94,7 +95,8 @@ class OnChip(nn.Module):
     ========  ========================================================================================================
 
     With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32. Devices are
-    as they stand: what a read or a converter adds in each step of a run is not trained with.
+    as they stand: what a read or a converter adds in each step of a run is not trained with. Of circuits they are the
+    currents of `circuit_placing`, by the names of the biases, "leakage" and "weight".
 
     Parameters
     ----------
@@ -146,14 +148,20 @@ class OnChip(nn.Module):
         module.eval()
         self._sample = np.array(sample)
         self._network = as_network(module, sample, dt)
-        self._links = find_links(module, self._network, lambda twin: as_network(twin, sample, dt))
+        circuits = any(isinstance(node.layer, DPINeuron) for node in self._network.nodes)
+        if circuits and exact_forward:
+            raise NeurosimError("circuits run forward on the simulator in any case", where="OnChip, exact_forward",
+                                hint="leave it away")
+        self._links = circuit_links(module, self._network) if circuits else find_links(
+            module, self._network, lambda twin: as_network(twin, sample, dt))
         module.train(training)
         self.train(training)
         self._mapped: tuple[tuple[tuple[int, int], ...], MappedNetwork, list[torch.Tensor]] | None = None
         self._shown: tuple[int, int] | None = None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         Dies(self.mapped(), seed, programming, time)  # refuses what is out of range, now
-        self._refuse_what_is_not_linked()
+        if not circuits:
+            self._refuse_what_is_not_linked()
         self._spreads = None if profile.crossbar is None else spreads_of(profile, programming, time)
         if mode == "attack" and not self.place().reach:
             raise NeurosimError("no device spreads, so there is nothing to attack", where=f"profile {profile.name}",
@@ -214,6 +222,9 @@ class OnChip(nn.Module):
             tensors[name.removeprefix("module.")] = value
         mapped = self._mapped_with(tensors)
         die, seed = die if isinstance(die, tuple) else (die, self.seed)
+        if mapped.configuration is not None:
+            parts, links, beside = placed_circuit(mapped, seed, die, self._links, tensors)
+            return Placement(die, parts, links, {**tensors, **beside})
         lot = Dies(mapped, seed, self.programming, self.time)
         made = {} if die is None else lot.parameters(die)
         parts, number = {}, next(self.module.parameters()).dtype
