@@ -1,0 +1,257 @@
+"""Populations of circuits as the currents of a chip, differentiable: what `placing` is for weights and decays.
+
+There is one part for each bias of the chip, and one for its synapse words. Its devices are
+
+    [what each device is]  [a factor for each core]  [a factor for the die]
+
+currents in amperes, factors of 1, so that one unit of noise, or of an attack, moves each current as the profile says:
+by a term of its own, by one that its core has in common, by one that its die has in common. They act in ``ln I``, or, as
+the profile may say, as truncated normal factors. The devices of words are the base currents that each mask names.
+
+Codes, base currents and masks are passed straight through: a current is ``w c``, with w what the module wants and the
+constant c what the chip makes of it over what it should be; a synapse that became no word is a device of 0 A, which
+still learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosim.devices import current_widths
+from neurosim.dies.circuit import CircuitDie
+from neurosim.errors import NeurosimError
+from neurosim.mapping import MappedNetwork
+from neurosim.mapping.biases import Setting, settings_of
+from neurosim.network import DPINeuron, Network
+from neurosim.profile import Circuit, Variation
+from neurosim.training import dpi
+from neurosim.training.circuit import CircuitPopulation
+from neurosim.training.placing import Part, exactly
+
+Tensors = Mapping[str, torch.Tensor]
+Written = dict[str, torch.Tensor]
+_MODULES = (CircuitPopulation, dpi.DPINeuron)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A population of a network in the module that holds it; prefix: of its tensors' names."""
+
+    name: str
+    prefix: str
+    module: CircuitPopulation | dpi.DPINeuron
+
+    def read(self, array: str, tensors: Tensors) -> torch.Tensor:
+        """An array of the layer in SI units, differentiable in tensors of the whole module."""
+        return self.module.read(array, {name.removeprefix(self.prefix): value for name, value in tensors.items()
+                                        if name.startswith(self.prefix)})
+
+    def written(self, arrays: Tensors) -> Written:
+        """What must stand in the whole module for arrays of the layer."""
+        return {self.prefix + name: value for name, value in self.module.written(arrays).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitLink:
+    """Array `layer/parameter` of a network as a module's population holds it; see `links.Link`."""
+
+    held: Held
+    array: str
+
+    @property
+    def tensor(self) -> str:
+        return self.held.prefix + self.held.module.tensor_of(self.array)
+
+    def read(self, tensors: Tensors) -> torch.Tensor:
+        """The array, differentiable in the tensor."""
+        return self.held.read(self.array, tensors)
+
+
+def circuit_links(module: nn.Module, network: Network) -> dict[str, CircuitLink]:
+    """The links of what a module of circuits may learn: weights, and fields that are parameters.
+
+    The populations of the module, in their order, are those of the network.
+    """
+    nodes = [node for node in network.nodes if isinstance(node.layer, DPINeuron)]
+    found: list[tuple[str, CircuitPopulation | dpi.DPINeuron]] = []
+    for name, part in module.named_modules():
+        if isinstance(part, _MODULES) and not any(name.startswith(f"{outer}.") for outer, _ in found):
+            found.append((name, part))
+    if len(found) != len(nodes):
+        raise NeurosimError(f"{type(module).__name__} has {len(found)} populations of circuits, its network "
+                            f"{len(nodes)}", where="OnChip", allowed="each in a module of its own, in their order")
+    links: dict[str, CircuitLink] = {}
+    learnt = dict(module.named_parameters())
+    tensors = {**learnt, **dict(module.named_buffers())}
+    for node, (name, part) in zip(nodes, found, strict=True):
+        held = Held(node.name, f"{name}." if name else "", part)
+        for array, value in node.layer.arrays().items():
+            own = held.read(array, tensors).detach().numpy()
+            if not np.allclose(own, value, rtol=1e-5, atol=0):
+                raise NeurosimError(f"{array} of its module {name} is something else", where=f"layer {node.name}",
+                                    allowed="populations in the order in which the network has them")
+            link = CircuitLink(held, array)
+            if array in node.layer.weights() or link.tensor in learnt:
+                links[f"{node.name}/{array}"] = link
+    return links
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """``value exp(spread u)``, or cut, ``value (1 + spread clip(u))``; see `devices.current_factor`."""
+
+    spread: torch.Tensor
+    cut: float | None
+
+    def __call__(self, value: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        if self.cut is None:
+            return value * (self.spread * u).exp()
+        least = (0.99 / self.spread.clamp(min=1e-12)).clamp(max=self.cut)
+        return value * (1 + self.spread * torch.minimum(torch.maximum(u, -least), least.new_tensor(self.cut)))
+
+
+def _move(circuit: Circuit, variation: Variation, counts: tuple[int, int, int], free: np.ndarray | None = None
+          ) -> _Shared | None:
+    """One unit of the spread of so many devices, cores and dies; None where nothing spreads. free: devices that do."""
+    widths = current_widths(circuit, variation)
+    if not any(widths):
+        return None
+    spread = np.repeat(widths, counts)
+    if free is not None:
+        spread[:counts[0]] *= free
+    mismatch = circuit.mismatch
+    return _Shared(torch.tensor(spread), None if mismatch.distribution == "lognormal" else mismatch.truncation.value)
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """How an array of `placed_circuit` goes into the module: a link, to write by only."""
+
+    into: Callable[[torch.Tensor], Written]
+
+    def write(self, tensors: Tensors, array: torch.Tensor) -> Written:
+        """What must stand in the module so that its currents are `array`."""
+        return self.into(array)
+
+
+def placed_circuit(mapped: MappedNetwork, seed: int, die: int | None, links: Mapping[str, CircuitLink],
+                   tensors: Tensors) -> tuple[dict[str, Part], dict[str, Put], Written]:
+    """The currents of a die of the lot `seed`, or (None) as they are meant to be.
+
+    Returns the parts by the names of biases, "leakage" and "weight"; how their arrays go into the module; and what
+    stands there beside them (capacitors, in whose place the temperature acts).
+    """
+    made = CircuitDie(mapped, seed, die)
+    populations = {link.held.name: link.held for link in links.values()}
+    fields = {name: made.fields(name) for name in populations}
+    parts, puts = {}, {}
+    for name, part, put in (*_biases(made, populations, fields, tensors), _words(made, links, tensors)):
+        parts[name], puts[name] = part, put
+    beside: Written = {}
+    for name, held in populations.items():
+        fixed = {field: torch.tensor(value, dtype=torch.float64).expand(len(mapped.configuration.places[name]))
+                 for field, value in fields[name].items() if field.startswith("c_")}
+        beside.update(held.written(fixed))
+    return parts, puts, beside
+
+
+def _biases(made: CircuitDie, populations: Mapping[str, Held], fields: Mapping[str, Mapping[str, np.ndarray]],
+            tensors: Tensors) -> Iterator[tuple[str, Part, Put]]:
+    """The currents of all neurons, bias by bias, and their leakage."""
+    circuit, places = made.circuit, made.configuration.places
+    for setting in settings_of(circuit):
+        there = [name for name in populations if setting.field in fields[name]]
+        if not there:
+            continue
+        wanted = torch.cat([setting.current(circuit, populations[name].read(setting.field, tensors)) for name in there])
+        stands = np.concatenate([setting.current(circuit, fields[name][setting.field].astype(np.float64))
+                                 for name in there])
+        core = np.concatenate([places[name][:, 0] for name in there])
+        yield setting.bias, _of_neurons(circuit, getattr(circuit.mismatch, setting.variation), wanted, stands, core), (
+            Put(_into_fields(circuit, setting, [populations[name] for name in there],
+                             [len(places[name]) for name in there])))
+    stands = np.concatenate([fields[name]["i_0"].astype(np.float64) for name in populations])
+    core = np.concatenate([places[name][:, 0] for name in populations])
+    widths = [len(places[name]) for name in populations]
+
+    def into(currents: torch.Tensor) -> Written:
+        out: Written = {}
+        for held, own in zip(populations.values(), currents.split(widths), strict=True):
+            out.update(held.written({"i_0": own, "i_reset": circuit.reset.value * own}))
+        return out
+
+    yield "leakage", _of_neurons(circuit, circuit.mismatch.leakage, torch.tensor(stands), stands, core), Put(into)
+
+
+def _of_neurons(circuit: Circuit, variation: Variation, wanted: torch.Tensor, stands: np.ndarray, core: np.ndarray
+                ) -> Part:
+    """Currents of neurons: `wanted` by the module, `stands` on the chip, 0 where there is none."""
+    cores = int(circuit.size.cores.value)
+    fixed = wanted.detach()
+    ratio = torch.tensor(stands) / torch.where(fixed > 0, fixed, 1.0)
+    common = torch.ones(cores + 1, dtype=torch.float64)
+    devices = torch.cat([exactly(wanted * ratio, stands), common])
+    where, count = torch.tensor(core), stands.size
+
+    def value(found: torch.Tensor) -> torch.Tensor:
+        return found[:count] * found[count:-1][where] * found[-1]
+
+    return Part(devices, _move(circuit, variation, (count, cores, 1)), value)
+
+
+def _into_fields(circuit: Circuit, setting: Setting, held: list[Held], widths: list[int]
+                 ) -> Callable[[torch.Tensor], Written]:
+    def into(currents: torch.Tensor) -> Written:
+        out: Written = {}
+        for population, own in zip(held, currents.split(widths), strict=True):
+            value = setting.value(circuit, torch.where(own > 0, own, 1.0))
+            out.update(population.written({setting.field: torch.where(own > 0, value, 0.0)}))
+        return out
+
+    return into
+
+
+def _words(made: CircuitDie, links: Mapping[str, CircuitLink], tensors: Tensors) -> tuple[str, Part, Put]:
+    """The base currents of all synapse words."""
+    circuit, configuration, arrays = made.circuit, made.configuration, made.mapped.arrays
+    bits = configuration.base_bits(circuit)
+    nominal = CircuitDie(made.mapped, made.seed, None).word_currents.sum(axis=1)
+    wanted = torch.cat([links[array.name].read(tensors).reshape(-1) for array in arrays])
+    starts = np.cumsum([0, *(array.nominal.size for array in arrays)])
+    synapse, word = (np.concatenate(columns) for columns in zip(*(
+        (start + array.rows * array.nominal.shape[1] + array.columns, array.entries)
+        for start, array in zip(starts, arrays, strict=False)), strict=True))
+    total = np.zeros(starts[-1])
+    np.add.at(total, synapse, nominal[word])
+    entry, base = np.nonzero(bits[word])
+    stands = made.word_currents[word[entry], base]
+    place, core = synapse[entry], configuration.words.core[word[entry]]
+    silent = np.flatnonzero((total == 0) & (wanted.detach().numpy() > 0))
+    place_all = torch.tensor(np.concatenate([place, silent]))
+    factor = np.concatenate([stands / total[place], np.ones(silent.size)])
+    own = exactly(wanted[place_all] * torch.tensor(factor), np.concatenate([stands, np.zeros(silent.size)]))
+    bases, cores, count = bits.shape[1], int(circuit.size.cores.value), place_all.numel()
+    of_core = torch.tensor(count + base * cores + core)
+    of_die = torch.tensor(count + bases * cores + base)
+    devices = torch.cat([own, torch.ones(bases * (cores + 1), dtype=torch.float64)])
+
+    def value(found: torch.Tensor) -> torch.Tensor:
+        currents = torch.cat([found[:place.size] * found[of_core] * found[of_die], found[place.size:count]])
+        summed = found.new_zeros(int(starts[-1])).index_add(0, place_all, currents)
+        return summed.float().double()  # as `Dies` gives it
+
+    def into(currents: torch.Tensor) -> Written:
+        weights: dict[str, Written] = {}
+        for array, part in zip(arrays, currents.split(np.diff(starts).tolist()), strict=True):
+            weights.setdefault(array.layer, {})[array.parameter] = part.reshape(array.nominal.shape)
+        return {name: tensor for layer, found in weights.items()
+                for name, tensor in links[f"{layer}/{next(iter(found))}"].held.written(found).items()}
+
+    free = np.concatenate([np.ones(place.size), np.zeros(silent.size)])
+    move = _move(circuit, circuit.mismatch.weight, (count, bases * cores, bases), free)
+    return "weight", Part(devices, move, value), Put(into)
