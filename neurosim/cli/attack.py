@@ -84,10 +84,15 @@ def _objective(network: Network, profile: str | None, inputs: np.ndarray) -> Cal
 
     import torch
 
+    from neurosim.network import DPINeuron
     from neurosim.profile import load_profile
     from neurosim.training import Objective, OnChip, SpikingNetwork
 
-    module = SpikingNetwork.from_network(network, dtype=torch.float32).eval()
+    circuits = any(isinstance(node.layer, DPINeuron) for node in network.nodes)
+    if circuits and profile is None:
+        raise NeurosimError("what spreads in circuits, a chip type says", where="attack",
+                            hint="name it: --profile dynap_se2")
+    module = SpikingNetwork.from_network(network, dtype=torch.float64 if circuits else torch.float32).eval()
     mean = network.provenance.get("settings", {}).get("readout") == "mean"  # what it was trained with
 
     def readout(output: torch.Tensor) -> torch.Tensor:

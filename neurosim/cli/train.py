@@ -114,9 +114,6 @@ def _task_options(given: Mapping[str, object], chip: Profile | None) -> Mapping[
     if chip is None or chip.circuit is None:
         raise NeurosimError("the level of circuits needs a chip of circuits", where="--level", allowed="a --profile "
                             "with a [circuit] section", hint="take --profile dynap_se2")
-    if "on_chip" in given:
-        raise NeurosimError("circuits are not trained on virtual dies", where="--level circuit, --on-chip",
-                            hint="train with --recipe forward_noise instead")
     from neurosim.training import circuit_defaults
 
     return circuit_defaults(given["task"]).task

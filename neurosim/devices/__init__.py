@@ -23,7 +23,7 @@ from neurosim.devices.subthreshold import drain_current, integrated, thermal_vol
 
 __all__ = [
     "bias_currents", "bias_ratio", "current", "current_factor", "current_widths", "decay_with_factor", "drain_current",
-    "drift_exponent", "drifted", "evaluate", "flicker_growth", "integrated", "leakage_at", "nearest_codes", "programmed",
-    "relaxation_at", "relaxed", "retention_tables", "slope", "spread_around", "spread_factor", "stuck",
+    "drift_exponent", "drifted", "evaluate", "flicker_growth", "integrated", "leakage_at", "nearest_codes",
+    "programmed", "relaxation_at", "relaxed", "retention_tables", "slope", "spread_around", "spread_factor", "stuck",
     "table_currents", "thermal_voltage", "time_constant", "write_verify",
 ]

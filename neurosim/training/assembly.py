@@ -15,6 +15,7 @@ from torch import nn
 from neurosim import network
 from neurosim.errors import NeurosimError
 from neurosim.network.network import Network, Node
+from neurosim.training.dpi import DPINeuron
 from neurosim.training.layers import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator, Population, SpikingPopulation
 from neurosim.training.surrogates import Surrogate
 
@@ -38,8 +39,8 @@ class SpikingNetwork(nn.Module):
     Parameters
     ----------
     layers:
-        Populations of `neurosim.training`, `Sum`, and torch's Linear, Conv2d, AvgPool2d, MaxPool2d, Flatten, ReLU,
-        Tanh, Sigmoid, which work on each step of each sample.
+        Populations of `neurosim.training`, `DPINeuron`, `Sum`, and torch's Linear, Conv2d, AvgPool2d, MaxPool2d,
+        Flatten, ReLU, Tanh, Sigmoid, which work on each step of each sample.
     input_shape, dt, readout:
         As in `Network`: dt in seconds; readout is "sum", "max" or "last".
     sources:
@@ -179,7 +180,10 @@ class SpikingNetwork(nn.Module):
                             if value is not None}
             if learn is not None:
                 options["learn"] = tuple(name for name in learn if name in node.layer.arrays())
-            layers[node.name] = _from_layer(node, source.shapes[node.name], dtype, options)
+            if isinstance(node.layer, network.DPINeuron):
+                layers[node.name] = DPINeuron(node.layer, source.dt, source.shapes[node.name][0], dtype=dtype)
+            else:
+                layers[node.name] = _from_layer(node, source.shapes[node.name], dtype, options)
         return cls(layers, source.input_shape, source.dt, source.readout,
                    {node.name: node.inputs for node in source.nodes}, returns_spikes)
 
@@ -198,7 +202,7 @@ def _to_layer(name: str, module: nn.Module) -> network.Layer:
     def array(tensor: torch.Tensor | None) -> object:
         return None if tensor is None else tensor.numpy(force=True)
 
-    if isinstance(module, Population):
+    if isinstance(module, (Population, DPINeuron)):
         return module.to_layer()
     if isinstance(module, nn.Linear):
         return network.Linear(array(module.weight), array(module.bias))

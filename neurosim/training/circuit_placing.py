@@ -2,15 +2,17 @@
 
 There is one part for each bias of the chip, and one for its synapse words. Its devices are
 
-    [what each device is]  [a factor for each core]  [a factor for the die]
+    [the factor of each device]  [a factor for each core]  [a factor for the die]
 
-currents in amperes, factors of 1, so that one unit of noise, or of an attack, moves each current as the profile says:
-by a term of its own, by one that its core has in common, by one that its die has in common. They act in ``ln I``, or, as
-the profile may say, as truncated normal factors. The devices of words are the base currents that each mask names.
+``d = I / I_n``, a current relative to what the chip without mismatch makes: 1 where there is none. So one unit of
+noise, or of an attack, moves each current as the profile says: by a term of its own, by one that its core has in
+common, by one that its die has in common. They act in ``ln I``, or, as the profile may say, as truncated normal
+factors. No current leaves a tenth to ten times of itself. The devices of words are the base currents that each mask
+names.
 
-Codes, base currents and masks are passed straight through: a current is ``w c``, with w what the module wants and the
-constant c what the chip makes of it over what it should be; a synapse that became no word is a device of 0 A, which
-still learns.
+Codes, base currents and masks are passed straight through: with w what the module wants, w_0 its value, f the factor of
+the device, ``d = f (1 + (w - w_0) / I_n)``, so that ``dI/dw = f``. A synapse that became no word is a device of 0, in
+units of the smallest base current, which still learns.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from neurosim.training.placing import Part, exactly
 
 Tensors = Mapping[str, torch.Tensor]
 Written = dict[str, torch.Tensor]
+_LEAST, _MOST = 0.1, 10.0  # of a current, relative to itself: what no die has, but a recipe may try
 _MODULES = (CircuitPopulation, dpi.DPINeuron)
 
 
@@ -92,7 +95,7 @@ def circuit_links(module: nn.Module, network: Network) -> dict[str, CircuitLink]
         held = Held(node.name, f"{name}." if name else "", part)
         for array, value in node.layer.arrays().items():
             own = held.read(array, tensors).detach().numpy()
-            if not np.allclose(own, value, rtol=1e-5, atol=0):
+            if value.shape not in ((), own.shape) or not np.allclose(own, value, rtol=1e-5, atol=0):
                 raise NeurosimError(f"{array} of its module {name} is something else", where=f"layer {node.name}",
                                     allowed="populations in the order in which the network has them")
             link = CircuitLink(held, array)
@@ -146,11 +149,11 @@ def placed_circuit(mapped: MappedNetwork, seed: int, die: int | None, links: Map
     Returns the parts by the names of biases, "leakage" and "weight"; how their arrays go into the module; and what
     stands there beside them (capacitors, in whose place the temperature acts).
     """
-    made = CircuitDie(mapped, seed, die)
+    made, free = CircuitDie(mapped, seed, die), CircuitDie(mapped, seed, None)
     populations = {link.held.name: link.held for link in links.values()}
     fields = {name: made.fields(name) for name in populations}
     parts, puts = {}, {}
-    for name, part, put in (*_biases(made, populations, fields, tensors), _words(made, links, tensors)):
+    for name, part, put in (*_biases(free, populations, fields, tensors), _words(made, free, links, tensors)):
         parts[name], puts[name] = part, put
     beside: Written = {}
     for name, held in populations.items():
@@ -160,22 +163,28 @@ def placed_circuit(mapped: MappedNetwork, seed: int, die: int | None, links: Map
     return parts, puts, beside
 
 
-def _biases(made: CircuitDie, populations: Mapping[str, Held], fields: Mapping[str, Mapping[str, np.ndarray]],
+def _biases(free: CircuitDie, populations: Mapping[str, Held], fields: Mapping[str, Mapping[str, np.ndarray]],
             tensors: Tensors) -> Iterator[tuple[str, Part, Put]]:
-    """The currents of all neurons, bias by bias, and their leakage."""
-    circuit, places = made.circuit, made.configuration.places
+    """The currents of all neurons, bias by bias, and their leakage; fields: on the die, free: without mismatch."""
+    circuit, places = free.circuit, free.configuration.places
+    nominal = {name: free.fields(name) for name in populations}
+
+    def currents(setting: Setting, names: list[str], of: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+        return np.concatenate([setting.current(circuit, of[name][setting.field].astype(np.float64)) for name in names])
+
     for setting in settings_of(circuit):
-        there = [name for name in populations if setting.field in fields[name]]
+        there = [name for name in populations if setting.field in fields[name]
+                 and setting.field in _felt(free.mapped.network[name])]
         if not there:
             continue
         wanted = torch.cat([setting.current(circuit, populations[name].read(setting.field, tensors)) for name in there])
-        stands = np.concatenate([setting.current(circuit, fields[name][setting.field].astype(np.float64))
-                                 for name in there])
         core = np.concatenate([places[name][:, 0] for name in there])
-        yield setting.bias, _of_neurons(circuit, getattr(circuit.mismatch, setting.variation), wanted, stands, core), (
-            Put(_into_fields(circuit, setting, [populations[name] for name in there],
-                             [len(places[name]) for name in there])))
-    stands = np.concatenate([fields[name]["i_0"].astype(np.float64) for name in populations])
+        part = _of_neurons(circuit, getattr(circuit.mismatch, setting.variation), wanted,
+                           currents(setting, there, nominal), currents(setting, there, fields), core)
+        yield setting.bias, part, Put(_into_fields(circuit, setting, [populations[name] for name in there],
+                                                   [len(places[name]) for name in there]))
+    every, leakage = [*populations], Setting("leakage", "i_0", "leakage")
+    usual, stands = currents(leakage, every, nominal), currents(leakage, every, fields)
     core = np.concatenate([places[name][:, 0] for name in populations])
     widths = [len(places[name]) for name in populations]
 
@@ -185,21 +194,43 @@ def _biases(made: CircuitDie, populations: Mapping[str, Held], fields: Mapping[s
             out.update(held.written({"i_0": own, "i_reset": circuit.reset.value * own}))
         return out
 
-    yield "leakage", _of_neurons(circuit, circuit.mismatch.leakage, torch.tensor(stands), stands, core), Put(into)
+    yield "leakage", _of_neurons(circuit, circuit.mismatch.leakage, torch.tensor(usual), usual, stands, core), Put(into)
 
 
-def _of_neurons(circuit: Circuit, variation: Variation, wanted: torch.Tensor, stands: np.ndarray, core: np.ndarray
-                ) -> Part:
-    """Currents of neurons: `wanted` by the module, `stands` on the chip, 0 where there is none."""
+def _felt(layer: DPINeuron) -> set[str]:
+    """The fields that biases make and that a population feels: not those of circuits that it leaves alone."""
+    found = {"i_tau_mem", "i_gain_mem", "i_threshold", "t_refractory", "i_dc", "t_pulse"}
+    found |= {f"i_{what}_{kind}" for what in ("tau", "gain") for kind in layer.synapses()}
+    if "nmda" in layer.synapses():
+        found.add("i_nmda_threshold")
+    if layer.i_weight_ahp is not None:
+        found |= {"i_tau_ahp", "i_gain_ahp", "i_weight_ahp", "t_pulse_ahp"}
+    if layer.feedback == "sigmoid":
+        found.add("i_feedback_gain")
+    return found | ({"i_feedback_threshold", "i_feedback_norm"} if layer.feedback in ("sigmoid", "product") else set())
+
+
+def _factors(wanted: torch.Tensor, nominal: np.ndarray, stands: np.ndarray) -> torch.Tensor:
+    """``I / I_n`` of currents that stand on the chip, differentiable in those that the module wants; 1 for 0 / 0."""
+    unit = np.where(nominal > 0, nominal, 1.0)
+    factor = np.where(nominal > 0, stands / unit, 1.0)
+    return exactly(torch.tensor(factor) * (1 + (wanted - wanted.detach()) / torch.tensor(unit)), factor)
+
+
+def _held(found: torch.Tensor, least: torch.Tensor | float = _LEAST) -> torch.Tensor:
+    """Between least and most; the derivative is 1 where it lies just there."""
+    return torch.where(found < least, least, found).clamp(max=_MOST)
+
+
+def _of_neurons(circuit: Circuit, variation: Variation, wanted: torch.Tensor, nominal: np.ndarray, stands: np.ndarray,
+                core: np.ndarray) -> Part:
+    """Currents of neurons: `wanted` by the module, `nominal` and as they stand on the chip, 0 where there is none."""
     cores = int(circuit.size.cores.value)
-    fixed = wanted.detach()
-    ratio = torch.tensor(stands) / torch.where(fixed > 0, fixed, 1.0)
-    common = torch.ones(cores + 1, dtype=torch.float64)
-    devices = torch.cat([exactly(wanted * ratio, stands), common])
-    where, count = torch.tensor(core), stands.size
+    devices = torch.cat([_factors(wanted, nominal, stands), torch.ones(cores + 1, dtype=torch.float64)])
+    where, count, unit = torch.tensor(core), stands.size, torch.tensor(nominal)
 
     def value(found: torch.Tensor) -> torch.Tensor:
-        return found[:count] * found[count:-1][where] * found[-1]
+        return unit * _held(found[:count] * found[count:-1][where] * found[-1])
 
     return Part(devices, _move(circuit, variation, (count, cores, 1)), value)
 
@@ -216,32 +247,38 @@ def _into_fields(circuit: Circuit, setting: Setting, held: list[Held], widths: l
     return into
 
 
-def _words(made: CircuitDie, links: Mapping[str, CircuitLink], tensors: Tensors) -> tuple[str, Part, Put]:
-    """The base currents of all synapse words."""
+def _words(made: CircuitDie, free: CircuitDie, links: Mapping[str, CircuitLink], tensors: Tensors
+           ) -> tuple[str, Part, Put]:
+    """The base currents of all synapse words; free: without mismatch."""
     circuit, configuration, arrays = made.circuit, made.configuration, made.mapped.arrays
     bits = configuration.base_bits(circuit)
-    nominal = CircuitDie(made.mapped, made.seed, None).word_currents.sum(axis=1)
+    nominal = free.word_currents
     wanted = torch.cat([links[array.name].read(tensors).reshape(-1) for array in arrays])
     starts = np.cumsum([0, *(array.nominal.size for array in arrays)])
     synapse, word = (np.concatenate(columns) for columns in zip(*(
         (start + array.rows * array.nominal.shape[1] + array.columns, array.entries)
         for start, array in zip(starts, arrays, strict=False)), strict=True))
     total = np.zeros(starts[-1])
-    np.add.at(total, synapse, nominal[word])
+    np.add.at(total, synapse, nominal[word].sum(axis=1))
     entry, base = np.nonzero(bits[word])
-    stands = made.word_currents[word[entry], base]
+    each = nominal[word[entry], base]
+    factor = made.word_currents[word[entry], base] / each
     place, core = synapse[entry], configuration.words.core[word[entry]]
     silent = np.flatnonzero((total == 0) & (wanted.detach().numpy() > 0))
     place_all = torch.tensor(np.concatenate([place, silent]))
-    factor = np.concatenate([stands / total[place], np.ones(silent.size)])
-    own = exactly(wanted[place_all] * torch.tensor(factor), np.concatenate([stands, np.zeros(silent.size)]))
     bases, cores, count = bits.shape[1], int(circuit.size.cores.value), place_all.numel()
+    unit = torch.tensor(np.concatenate([each, np.full(silent.size, each.min(initial=1e-9))]))
+    per = torch.tensor(np.concatenate([total[place] / factor, unit[place.size:]]))
+    change = (wanted - wanted.detach())[place_all] / per
+    own = exactly(change, np.concatenate([factor, np.zeros(silent.size)]))
+    least = torch.tensor(np.repeat([_LEAST, 0.0], [place.size, silent.size]))
     of_core = torch.tensor(count + base * cores + core)
     of_die = torch.tensor(count + bases * cores + base)
     devices = torch.cat([own, torch.ones(bases * (cores + 1), dtype=torch.float64)])
 
     def value(found: torch.Tensor) -> torch.Tensor:
-        currents = torch.cat([found[:place.size] * found[of_core] * found[of_die], found[place.size:count]])
+        factors = torch.cat([found[:place.size] * found[of_core] * found[of_die], found[place.size:count]])
+        currents = unit * _held(factors, least)
         summed = found.new_zeros(int(starts[-1])).index_add(0, place_all, currents)
         return summed.float().double()  # as `Dies` gives it
 
@@ -252,6 +289,6 @@ def _words(made: CircuitDie, links: Mapping[str, CircuitLink], tensors: Tensors)
         return {name: tensor for layer, found in weights.items()
                 for name, tensor in links[f"{layer}/{next(iter(found))}"].held.written(found).items()}
 
-    free = np.concatenate([np.ones(place.size), np.zeros(silent.size)])
-    move = _move(circuit, circuit.mismatch.weight, (count, bases * cores, bases), free)
+    spreads = np.concatenate([np.ones(place.size), np.zeros(silent.size)])
+    move = _move(circuit, circuit.mismatch.weight, (count, bases * cores, bases), spreads)
     return "weight", Part(devices, move, value), Put(into)

@@ -166,6 +166,19 @@ def _wide(tensor: torch.Tensor, width: int, fill: float = 0.0) -> np.ndarray:
     return out
 
 
+def _events(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Events `(pointers, indices)` of an array `[steps, neurons]` that says how often each neuron fires in a step."""
+    if not np.isin(counts, (0, 1)).all():
+        whole = counts.astype(np.int32)
+        if (whole != counts).any() or whole.min() < 0:
+            raise NeurosimError("the input is not spikes", where="DPINeuron", allowed="0, 1, 2, ... in each step")
+        step, neuron = np.nonzero(whole)
+        times = whole[step, neuron]
+        pointers = np.concatenate([[0], np.cumsum(whole.sum(axis=1))]).astype(np.int64)
+        return pointers, np.repeat(neuron, times).astype(np.int32)
+    return engine.to_events(counts)
+
+
 class _Simulated(torch.autograd.Function):
     """`engine.dpi.simulate`, and the way back."""
 
@@ -177,9 +190,7 @@ class _Simulated(torch.autograd.Function):
         neurons = cells.shape[1]
         width = neurons + -neurons % 8
         dense = np.ascontiguousarray(inputs.numpy(force=True).swapaxes(0, 1))
-        if not np.isin(dense, (0, 1)).all():
-            raise NeurosimError("the input is not spikes", where="DPINeuron", allowed="0 and 1")
-        pointers, indices = engine.to_events(dense.reshape(batch * time, -1))
+        pointers, indices = _events(dense.reshape(batch * time, -1))
         square = np.zeros((recurrent.shape[0], width, width), dense.dtype)
         square[:, :recurrent.shape[1], :neurons] = recurrent.numpy(force=True)
         arrays = {"cells": _wide(cells, width), "synapses": _wide(synapses, width, 1.0), "recurrent": square,
