@@ -31,7 +31,7 @@ def attack(
                                            "and sizes are relative to each, as published."),
     size: list[float] = typer.Option([], help="Half the width of the box; several may be given. Default: 0.005 to 0.5, "
                                               "with a profile 0.1 to 3."),
-    loss: str = typer.Option("task", help="What the attack makes large: task, kl, reverse_kl, js, l2."),
+    loss: str = typer.Option("task", help="What the attack makes large: task, kl, kl_floor, reverse_kl, js, l2."),
     steps: int = typer.Option(10, help="Steps of the attack."),
     restarts: int = typer.Option(1, help="Starts of the attack; the worst end counts."),
     draws: int = typer.Option(10, help="Random changes of each size, for comparison."),

@@ -35,7 +35,7 @@ def train(
     out: Path = typer.Option(None, "--out", "-o", help="The model file to write (HDF5); metrics and, until it is "
                                                        "whole, a checkpoint lie beside it."),
     config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, level, "
-                                           "on_chip, epochs, seed, device, and tables [setting], [size], "
+                                           "on_chip, epochs, seed, device, teacher, and tables [setting], [size], "
                                            "[task_option], [chip_option]. The command line counts more."),
     resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
                                                         "without the interruption."),
@@ -49,6 +49,7 @@ def train(
     chip_option: list[str] = typer.Option([], help="KEY=VALUE for --on-chip: dies, per_step, seed, programming, time, "
                                                    "attack_size, attack_steps, exact_forward."),
     epochs: int = typer.Option(None, help="Default: that of the task."),
+    teacher: Path = typer.Option(None, help="A model file whose answers the recipe robust holds the network to."),
     seed: int = typer.Option(None, help="Of the weights, the order of samples, and the recipe's noise. Default: 0."),
     device: str = typer.Option(None, help="cpu or cuda. Default: cpu."),
     setting: list[str] = typer.Option([], help="KEY=VALUE for the recipe or the trainer, such as eta=0.3."),
@@ -58,6 +59,7 @@ def train(
 ) -> None:
     """Train a network on a task and write it as a model file."""
     from neurosim.mapping import map_network
+    from neurosim.network import Network
     from neurosim.network.forward import run
     from neurosim.profile import load_profile
     from neurosim.tasks import load_task
@@ -65,8 +67,8 @@ def train(
 
     given = merged(config, {
         "task": task, "recipe": recipe, "out": out, "profile": profile, "level": level, "epochs": epochs, "seed": seed,
-        "device": device, "setting": key_values(setting, "--setting"), "size": key_values(size, "--size"),
-        "task_option": key_values(task_option, "--task-option"), "on_chip": on_chip,
+        "device": device, "teacher": teacher, "setting": key_values(setting, "--setting"),
+        "size": key_values(size, "--size"), "task_option": key_values(task_option, "--task-option"), "on_chip": on_chip,
         "chip_option": key_values(chip_option, "--chip-option")})
     for name, value in {"recipe": "standard", "seed": 0, "device": "cpu", "level": "neuron"}.items():
         given.setdefault(name, value)
@@ -78,17 +80,20 @@ def train(
     chip = load_profile(given["profile"]) if "profile" in given else None
     if not out.parent.is_dir():
         raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
+    clean = Network.load(given["teacher"]) if "teacher" in given else None
     checkpoint = out.with_name(out.name + ".checkpoint")
     data = load_task(given["task"], **{**_task_options(given, chip), **given["task_option"]})
     asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size", "level")}
     if "on_chip" in given:
         asked |= {"on_chip": given["on_chip"], "chip": chip and chip.hash, "chip_option": given["chip_option"]}
+    if clean is not None:
+        asked["teacher"] = clean.hash
     network = _finished(out, asked, data) if resume and not checkpoint.exists() else None
     if network is None:
         network = trained_network(data, given["recipe"], given["seed"], chip, given.get("epochs"), given["device"],
                                   given["setting"], given["size"], command_line(), {"asked": asked},
                                   given.get("on_chip"), given["chip_option"], given["level"], checkpoint=checkpoint,
-                                  resume=resume, metrics=metrics_file(out))
+                                  resume=resume, metrics=metrics_file(out), teacher=_teacher(clean))
         network.save(out)
     checkpoint.unlink(missing_ok=True)
     placed = map_network(network, chip) if given["level"] == "circuit" else None
@@ -103,6 +108,15 @@ def train(
                    f"accuracy {accuracy:.2%} (the network itself, on no chip)")
         if placed:
             typer.echo(str(placed))
+
+
+def _teacher(network: Network | None) -> nn.Module | None:
+    """A trained network as a module, to be compared with."""
+    import torch
+
+    from neurosim.training import SpikingNetwork
+
+    return None if network is None else SpikingNetwork.from_network(network, dtype=torch.float32)
 
 
 def _task_options(given: Mapping[str, object], chip: Profile | None) -> Mapping[str, object]:
@@ -139,12 +153,12 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
                     device: str = "cpu", settings: Mapping[str, object] | None = None,
                     size: Mapping[str, object] | None = None, command: str = "",
                     about: Mapping[str, object] | None = None, on_chip: str | None = None,
-                    chip_options: Mapping[str, object] | None = None, level: str = "neuron", **files: object
+                    chip_options: Mapping[str, object] | None = None, level: str = "neuron", **more: object
                     ) -> Network:
     """Build the task's default model, train it, and give it as a network that says where it comes from.
 
     about: more for its provenance. on_chip, chip_options: see `OnChip`. level: "circuit" trains the currents of `chip`.
-    files: checkpoint, resume and metrics of `neurosim.training.train`.
+    more: checkpoint, resume, metrics and teacher of `neurosim.training.train`.
     """
     from neurosim.mapping import map_network
     from neurosim.training import DEFAULTS, as_network, build, build_circuit, circuit_defaults, to_network
@@ -168,7 +182,7 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
     with _progress(recipe) as follow:
         trained: Trained = run_training(
             model, data.train.inputs, data.train.labels, recipe=recipe, seed=seed, device=device,
-            validation=(data.validation.inputs, data.validation.labels), **follow, **files, **options)
+            validation=(data.validation.inputs, data.validation.labels), **follow, **more, **options)
     return to_network(trained, sample, data.dt, task=data.name, task_settings=dict(data.settings),
                       task_hash=data.hash, citation=data.citation, command=command, **(about or {}))
 

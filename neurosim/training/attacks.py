@@ -47,7 +47,7 @@ class Attack:
         e0, standard deviation of where it starts, in the same unit. Where the loss is the distance to the clean
         network, its gradient at no deviation is zero: it must not start there.
     loss:
-        What it makes large: kl, reverse_kl, js, l2 or task; see `distances`.
+        What it makes large: kl, kl_floor, reverse_kl, js, l2 or task; see `distances`.
     restarts:
         Starts; the one with the largest final loss is taken.
     project:

@@ -1,8 +1,9 @@
 """What an attack makes large and robust training makes small: how far the attacked logits are from the clean ones.
 
 Each is `distance(clean, attacked, labels) -> scalar` with logits `[batch, class]`, p = softmax(clean) and
-q = softmax(attacked), averaged over the batch. The published runs use ``KL(p || q)`` (Buechel, Faber and Muir, ICLR
-2022; after TRADES, Zhang et al., ICML 2019); they cut q off at 1e-6, here the logarithm of the softmax needs no cut.
+q = softmax(attacked), averaged over the batch. The published runs have ``KL(p || q)`` (Buechel, Faber and Muir, ICLR
+2022; after TRADES, Zhang et al., ICML 2019), in their code with q not below 1e-6: that is `kl_floor`. `kl` needs no
+floor, as it takes the logarithm of the softmax itself, and still has a gradient where q is small.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from neurosim.errors import NeurosimError, did_you_mean
 
@@ -26,6 +27,16 @@ def kl(clean: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor | None 
     """
     log_p, log_q = log_softmax(clean, dim=1), log_softmax(attacked, dim=1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+
+
+def kl_floor(clean: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    """``KL(p || max(q, 1e-6))``, as published.
+
+    >>> round(kl_floor(torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]])).item(), 4) == round(math.log(1e6), 4)
+    True
+    """
+    log_p, q = log_softmax(clean, dim=1), softmax(attacked, dim=1)
+    return (log_p.exp() * (log_p - q.clamp(min=1e-6).log())).sum(dim=1).mean()
 
 
 def reverse_kl(clean: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
@@ -52,7 +63,8 @@ def task(clean: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor | Non
     return cross_entropy(attacked, labels)
 
 
-DISTANCES: dict[str, Distance] = {"kl": kl, "reverse_kl": reverse_kl, "js": js, "l2": l2, "task": task}
+DISTANCES: dict[str, Distance] = {
+    "kl": kl, "kl_floor": kl_floor, "reverse_kl": reverse_kl, "js": js, "l2": l2, "task": task}
 
 
 def distance(name: str) -> Distance:

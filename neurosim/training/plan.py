@@ -12,7 +12,7 @@ from torch import nn
 from neurosim.errors import NeurosimError
 from neurosim.training.objective import READOUTS, Objective, objective_of
 from neurosim.training.recipe import Recipe
-from neurosim.training.recipes import make_recipe, name_of
+from neurosim.training.recipes import RECIPES, make_recipe, name_of
 from neurosim.training.schedule import Schedule, rates_of, steps_of
 
 
@@ -66,6 +66,16 @@ class Plan:
                 "optimiser": self.optimiser, "weight_decay": self.weight_decay, "untouched": list(self.untouched),
                 "average": self.average, "selection": self.selection, "mismatch": self.mismatch,
                 "mismatch_draws": self.mismatch_draws}
+
+    def refuse_wrong_teacher(self, teacher: nn.Module | None) -> None:
+        """A teacher that is missing, or that a recipe of ours does not look at."""
+        asked = getattr(self.recipe, "reference", None) == "teacher"
+        if teacher is None and asked:
+            raise NeurosimError("there is no teacher", where=f"train, recipe {self.name}",
+                                hint="give --teacher FILE (teacher=module), or another reference")
+        if teacher is not None and not asked and self.name in RECIPES:
+            raise NeurosimError("it looks at no teacher", where=f"train, recipe {self.name}",
+                                hint="take --recipe robust with reference=teacher, or leave --teacher (teacher=) out")
 
     def objective(self, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], **steadier: object) -> Objective:
         """The objective of one batch."""

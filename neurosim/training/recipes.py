@@ -39,12 +39,17 @@ def make_recipe(name: str, **settings: object) -> Recipe:
     if name not in RECIPES:
         raise NeurosimError(f"there is no recipe {name!r}", where="train", allowed=", ".join(RECIPES),
                             hint=did_you_mean(name, list(RECIPES)))
-    known = [setting.name for setting in fields(RECIPES[name])]
+    known = settings_of(name)
     for setting in settings:
         if setting not in known:
             raise NeurosimError(f"there is no setting {setting!r}", where=f"recipe {name}",
                                 allowed=", ".join(known) or "none", hint=did_you_mean(setting, known) if known else "")
     return RECIPES[name](**settings)
+
+
+def settings_of(name: str) -> list[str]:
+    """The names of a recipe's settings; none, if there is no such recipe."""
+    return [setting.name for setting in fields(RECIPES[name])] if name in RECIPES else []
 
 
 def name_of(recipe: Recipe) -> str:

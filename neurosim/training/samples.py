@@ -38,8 +38,8 @@ def tensors(what: str, inputs: np.ndarray, labels: np.ndarray, device: torch.dev
 
 
 @torch.no_grad()
-def refuse_what_does_not_fit(model: nn.Module, samples: Samples, what: str) -> None:
-    """Run one sample, so that what does not fit is said before training."""
+def refuse_what_does_not_fit(model: nn.Module, samples: Samples, what: str) -> int:
+    """Run one sample, so that what does not fit is said before training; how many outputs there are."""
     inputs, labels = samples
     try:
         output = output_of(model.eval()(inputs[:, :1]))
@@ -52,6 +52,7 @@ def refuse_what_does_not_fit(model: nn.Module, samples: Samples, what: str) -> N
     if not 0 <= labels.min() <= labels.max() < output.shape[2]:
         raise NeurosimError(f"labels from {labels.min()} to {labels.max()}", where=what,
                             allowed=f"0 to {output.shape[2] - 1}, the model's outputs")
+    return output.shape[2]
 
 
 def hash_of(*arrays: np.ndarray) -> str:

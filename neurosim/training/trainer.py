@@ -29,6 +29,7 @@ from neurosim.training.monitoring import (
 )
 from neurosim.training.plan import Plan, make_plan
 from neurosim.training.recipe import Moment, Recipe
+from neurosim.training.recipes import settings_of
 from neurosim.training.samples import Samples, device_of, hash_of, refuse_what_does_not_fit, tensors
 from neurosim.training.schedule import Schedule
 
@@ -106,7 +107,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         Noisy validation: mean over so many networks, the same in every epoch, with every parameter times
         ``1 + mismatch N(0, 1)``; of an `OnChip`, over so many dies of a lot of their own. 0 draws leave it out.
     teacher:
-        A module for recipes that compare with one; it is not changed.
+        A module for a recipe that compares with one; it is not changed. With it, "robust" has reference = "teacher".
     checkpoint, resume:
         File that is written after every epoch. With `resume` a run goes on from there, or begins if there is none; the
         result is that of a run without the interruption. Without, an unfinished run's file is not overwritten.
@@ -128,10 +129,13 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     """
     if isinstance(recipe, str) and hasattr(model, "recipe_settings"):
         settings = {**model.recipe_settings(recipe), **settings}
+    if teacher is not None and isinstance(recipe, str) and "reference" in settings_of(recipe):
+        settings = {"reference": "teacher", **settings}
     plan = make_plan(recipe, settings, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed,
                      readout=readout, rate_penalty=rate_penalty, untouched=untouched, optimiser=optimiser,
                      weight_decay=weight_decay, average=average, selection=selection, mismatch=mismatch,
                      mismatch_draws=mismatch_draws)
+    plan.refuse_wrong_teacher(teacher)
     place = device_of(device)
     samples = tensors("inputs", inputs, labels, place)
     checked = None if validation is None else tensors("validation", *validation, place)
@@ -139,11 +143,11 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     manifest = {**plan.settings, "recipe": plan.name, "seed": seed, "data": data_hash, "start": _hash_of(model),
                 "teacher": None if teacher is None else _hash_of(teacher), "chip": getattr(model, "provenance", None)}
     model.to(place)
-    refuse_what_does_not_fit(model, samples, "inputs")
+    outputs = refuse_what_does_not_fit(model, samples, "inputs")
     if checked is not None:
         refuse_what_does_not_fit(model, checked, "validation")
-    if teacher is not None:
-        teacher.to(place).eval()
+    if teacher is not None and (others := refuse_what_does_not_fit(teacher.to(place), samples, "teacher")) != outputs:
+        raise NeurosimError(f"the teacher has {others} outputs", where="train", allowed=f"{outputs}, as the model")
 
     order_seed, noise_seed, look_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
     state = State(model, plan.optimiser_of(model), torch.Generator().manual_seed(order_seed),

@@ -287,6 +287,27 @@ def test_attack_on_parameters_and_on_devices(call, model, tmp_path):
     assert "spreads of each device of pcm_hermes" in " ".join(out.split())
 
 
+def test_train_after_a_teacher(call, tmp_path):
+    common = ("train", "digits", "--epochs", 1, "--size", "hidden=12", "--task-option", "steps=6", "--json", "--out")
+    assert call(*common, tmp_path / "clean.h5")[0] == 0
+    robust = (*common[:-1], "--recipe", "robust", "--setting", "draws=1", "--out")
+    assert call(*robust, tmp_path / "own.h5")[0] == 0
+    file = tmp_path / "train.toml"
+    file.write_text(f'teacher = "{tmp_path / "clean.h5"}"')
+    code, _, err = call(*robust, tmp_path / "taught.h5", "--config", file)
+    assert code == 0, err
+    own, taught = (ns.Network.load(tmp_path / name) for name in ("own.h5", "taught.h5"))
+    assert (own.provenance["settings"]["reference"], taught.provenance["settings"]["reference"]) == ("clean", "teacher")
+    assert taught.provenance["asked"]["teacher"] == ns.Network.load(tmp_path / "clean.h5").hash
+    assert own.hash != taught.hash
+    code, _, err = call(*common, tmp_path / "x.h5", "--teacher", tmp_path / "clean.h5")
+    assert code == 2
+    assert "recipe standard: it looks at no teacher" in err
+    code, _, err = call(*robust, tmp_path / "x.h5", "--setting", "reference=teacher")
+    assert code == 2
+    assert "there is no teacher" in err
+
+
 def test_train_from_a_file(call, tmp_path):
     file = tmp_path / "train.toml"
     file.write_text(f"""

@@ -16,7 +16,7 @@ from torch.nn.functional import kl_div, log_softmax, softmax
 from neurosim.errors import NeurosimError
 from neurosim.training import LSNN, Attack, Objective, Within, attack, moved, robust_distance
 from neurosim.training.deviations import corners, gaussian, relative, straight_through
-from neurosim.training.distances import DISTANCES, js, kl, l2, reverse_kl, task
+from neurosim.training.distances import DISTANCES, js, kl, kl_floor, l2, reverse_kl, task
 
 DISTANCE_NAMES = list(DISTANCES)
 
@@ -226,6 +226,10 @@ def test_distances_are_those_of_the_book():
     m = (p + q) / 2
     expected = kl_div(log_softmax(attacked, 1), p, reduction="batchmean")
     assert kl(clean, attacked).item() == pytest.approx(expected.item(), rel=1e-12)
+    steep = 9 * attacked
+    floored = (p * (p / torch.where(softmax(steep, 1) < 1e-6, 1e-6, softmax(steep, 1))).log()).sum() / 7
+    assert kl_floor(clean, steep).item() == pytest.approx(floored.item(), rel=1e-12)
+    assert kl_floor(clean, steep).item() < 0.9 * kl(clean, steep).item()
     assert reverse_kl(clean, attacked).item() == pytest.approx(
         kl_div(log_softmax(clean, 1), q, reduction="batchmean").item(), rel=1e-12)
     assert js(clean, attacked).item() == pytest.approx(

@@ -324,7 +324,7 @@ def test_untouched_parameters_are_learnt_but_not_moved(name):
     ("forward_noise", {"eta": "0.1"}, "eta is '0.1'"),
     ("forward_noise", {"eta": True}, "eta is True"),
     ("hybrid", {"betta": 1}, "did you mean 'beta'"),
-    ("hybrid", {"distance": "kll"}, "distance is 'kll'.*allowed: kl, reverse_kl"),
+    ("hybrid", {"distance": "kll"}, "distance is 'kll'.*allowed: kl, kl_floor, reverse_kl"),
     ("adversarial", {"steps": 0}, "steps is 0.*allowed: 1 or more"),
     ("adversarial", {"steps": 1.5}, "a whole number"),
     ("amp", {"relative": 1}, "relative is 1.*true, false"),
