@@ -21,19 +21,21 @@ _WHERE = {
     "Dies": "neurosim.dies",
     **dict.fromkeys(("Run", "deploy", "load_run"), "neurosim.deployment"),
     "load_task": "neurosim.tasks",
+    "as_neurobench_model": "neurosim.energy.neurobench",
     "write_report": "neurosim.report",
     "NeurosimError": "neurosim.errors",
 }
 __all__ = [
     "GRU", "LIF", "LSTM", "RNN", "AdaptiveLIF", "AvgPool2d", "BatchNorm", "Conv2d", "CubaLIF", "DPINeuron", "Dies",
     "Flatten", "LeakyIntegrator", "Linear", "MaxPool2d", "Network", "NeurosimError", "Profile", "ReLU", "Run",
-    "Sigmoid", "Sum", "Tanh", "__version__", "deploy",
+    "Sigmoid", "Sum", "Tanh", "__version__", "as_neurobench_model", "deploy",
     "load_profile", "load_run", "load_task", "map_network", "profile_names", "write_report",
 ]
 
 if TYPE_CHECKING:
     from neurosim.deployment import Run, deploy, load_run
     from neurosim.dies import Dies
+    from neurosim.energy.neurobench import as_neurobench_model
     from neurosim.errors import NeurosimError
     from neurosim.mapping import map_network
     from neurosim.network import (

@@ -32,10 +32,9 @@ import numpy as np
 
 from neurosim.mapping import DeviceArray, MappedNetwork, WordArray
 from neurosim.mapping.wiring import over_positions
-from neurosim.network import Conv2d, Population
+from neurosim.network import Conv2d, Flatten, Population
 from neurosim.network.activity import Drive
 from neurosim.network.layers import SPIKING
-from neurosim.network.recurrent import Recurrent
 
 EVENTS = ("spikes", "neurons", "encodes", "broadcasts", "hops", "matches", "rows", "cells", "reads", "conversions",
           "digital", "bits")
@@ -139,10 +138,11 @@ class Ledger:
         return sum(a.nominal for a in same) if array is same[0] else np.zeros_like(array.nominal)
 
     def _behind(self, name: str) -> str | None:
-        """The population whose signal a node passes on; None for the network's input and for cells without spikes."""
+        """The population whose signal a node passes on as it is; None for the network's input and for what is made of
+        several signals."""
         while name != "input" and name not in self.populations:
             node = next(node for node in self.mapped.network.nodes if node.name == name)
-            if isinstance(node.layer, Recurrent):
+            if not isinstance(node.layer, Flatten):
                 return None
             name = node.inputs[0]
         return None if name == "input" else name

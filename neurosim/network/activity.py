@@ -13,7 +13,8 @@ from neurosim import engine
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """Of each input of a layer with weights, over all samples and steps of a run.
+    """Of each input of a layer with weights, over all samples and steps of a run; of recurrent weights, whose inputs
+    arrive a step later, over all steps but the last.
 
     active: in how many (sample, step) it was not 0, int64 `[inputs]`. magnitudes, squares: the sums of ``|x|`` and of
     ``x^2``, float64 `[inputs]`. peak: the largest ``|x|`` of any. reads: in how many (sample, step) any was not 0.

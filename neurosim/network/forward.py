@@ -252,7 +252,8 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         if isinstance(step.node.layer, SPIKING):
             spikes[step.node.name] = counts[step.node.name]
             if step.arrays["recurrent"].size:
-                drives[f"{step.node.name}/recurrent"] = _drive(signals[step.node.name], counts[step.node.name], block)
+                fired = counts[step.node.name]
+                drives[f"{step.node.name}/recurrent"] = _fed_back(signals[step.node.name], fired, block)
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
@@ -266,6 +267,15 @@ def _drive(signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
     if isinstance(signal, Events):
         return spike_drive(count, np.count_nonzero(np.diff(signal.pointers)))
     return value_drive(signal)
+
+
+def _fed_back(spikes: Events, count: np.ndarray, block: Block) -> Drive:
+    """The drive of recurrent weights: the spikes of every step but the last, which no step follows."""
+    last = np.arange(1, block.batch + 1) * block.time - 1
+    starts, stops = spikes.pointers[last], spikes.pointers[last + 1]
+    lost = np.concatenate([spikes.indices[a:b] for a, b in zip(starts, stops, strict=True)])
+    return spike_drive(count - np.bincount(lost, minlength=count.size),
+                       np.count_nonzero(np.diff(spikes.pointers)) - np.count_nonzero(stops > starts))
 
 
 def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

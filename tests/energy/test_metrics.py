@@ -9,7 +9,7 @@ from neurobench.benchmarks import Benchmark
 from neurobench.metrics.static import ConnectionSparsity, Footprint
 from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import SNNTorchModel
-from snntorch import Leaky
+from snntorch import Leaky, RLeaky
 from torch.utils.data import DataLoader, TensorDataset
 
 import neurosim as ns
@@ -33,6 +33,14 @@ def dense(generator: torch.Generator) -> tuple[torch.nn.Module, tuple[int, ...]]
         Leaky(beta=0.8, init_hidden=True, output=True)), (12,)
 
 
+def recurrent(generator: torch.Generator) -> tuple[torch.nn.Module, tuple[int, ...]]:
+    loop = RLeaky(beta=0.9, linear_features=20, init_hidden=True)
+    weights(loop.recurrent, generator, 0.5)
+    return torch.nn.Sequential(
+        weights(torch.nn.Linear(12, 20), generator, 0.7), loop, weights(torch.nn.Linear(20, 5), generator, 1.0),
+        Leaky(beta=0.8, init_hidden=True, output=True)), (12,)
+
+
 def convolutional(generator: torch.Generator) -> tuple[torch.nn.Module, tuple[int, ...]]:
     return torch.nn.Sequential(
         weights(torch.nn.Conv2d(2, 3, 3, padding=1, stride=2), generator, 0.7), Leaky(beta=0.9, init_hidden=True),
@@ -41,7 +49,7 @@ def convolutional(generator: torch.Generator) -> tuple[torch.nn.Module, tuple[in
 
 
 @pytest.mark.parametrize("values", [False, True], ids=["spikes", "values"])
-@pytest.mark.parametrize("make", [dense, convolutional])
+@pytest.mark.parametrize("make", [dense, recurrent, convolutional])
 def test_metrics_equal_neurobench(make: object, values: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     net, shape = make(generator)
