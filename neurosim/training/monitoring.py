@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from neurosim.errors import NeurosimError
 from neurosim.training.deviations import Parameters, Reach, gaussian, moved
+from neurosim.training.hidden import is_neuron
 from neurosim.training.layers import SpikingPopulation
 from neurosim.training.objective import Readout, logits_of, output_of
 from neurosim.training.samples import Samples
@@ -67,7 +68,7 @@ class Voices:
     def listening(self) -> Iterator[None]:
         """Count while the block runs the model on one batch."""
         handles = [module.register_forward_hook(self._of_layer(name or type(module).__name__))
-                   for name, module in self.model.named_modules() if _is_neuron(module)]
+                   for name, module in self.model.named_modules() if is_neuron(module)]
         handles.append(self.model.register_forward_hook(self._of_model))
         try:
             yield
@@ -90,11 +91,6 @@ class Voices:
     def _of_model(self, module: nn.Module, given: object, result: object) -> None:
         if isinstance(result, tuple) and len(result) > 1 and result[1].ndim == 3:
             self.counts["hidden neurons"] = result[1].detach().sum(dim=0)
-
-
-def _is_neuron(module: nn.Module) -> bool:
-    return isinstance(module, SpikingPopulation) or any(
-        cls.__module__.startswith("snntorch._neurons") for cls in type(module).__mro__)
 
 
 def refuse_mute_layers(epochs_mute: Mapping[str, int], kinds: Mapping[str, str], epoch: int, rate: float) -> None:

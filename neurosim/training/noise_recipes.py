@@ -9,6 +9,7 @@ import torch
 
 from neurosim.errors import NeurosimError
 from neurosim.training.deviations import gaussian, moved, straight_through
+from neurosim.training.hidden import hidden_of, silenced
 from neurosim.training.objective import Objective
 from neurosim.training.recipe import END, Moment, Recipe
 
@@ -27,7 +28,8 @@ class Standard(Recipe):
 class Dropout(Recipe):
     """Hidden neurons are silenced for all time steps of a batch, each with probability p, for each sample anew.
 
-    The spikes of the others count 1 / (1 - p), so that the mean is what it is without (inverted dropout).
+    The spikes of the others count 1 / (1 - p), so that the mean is what it is without (inverted dropout). A module with
+    `units` and a mask in its forward does it itself; of any other, see `neurosim.training.hidden`.
 
     Parameters
     ----------
@@ -51,14 +53,17 @@ class Dropout(Recipe):
             raise NeurosimError(f"p is {self.p!r}", where="recipe Dropout", allowed="0 to below 1")
 
     def loss(self, on: Objective, generator: torch.Generator, at: Moment = END) -> torch.Tensor:
-        if "mask" not in inspect.signature(on.model.forward).parameters or not hasattr(on.model, "units"):
-            raise NeurosimError(f"{type(on.model).__name__} takes no mask", where="recipe Dropout",
-                                allowed="a module with `units` and forward(inputs, mask), mask [batch, units]",
-                                hint="or put torch.nn.Dropout into it and take the recipe standard")
-        shape = (1 if self.shared else on.labels.numel(), on.model.units)
-        kept = torch.rand(shape, generator=generator, device=generator.device) >= self.p
-        mask = kept.to(on.inputs.device, on.inputs.dtype).expand(on.labels.numel(), -1)
-        return on.loss_and_logits(on.parameters, mask=mask / (1 - self.p) if self.rescale else mask)[0]
+        def draw(samples: int, units: int) -> torch.Tensor:
+            kept = torch.rand(1 if self.shared else samples, units, generator=generator, device=generator.device)
+            mask = (kept >= self.p).to(on.inputs.device, on.inputs.dtype).expand(samples, -1)
+            return mask / (1 - self.p) if self.rescale else mask
+
+        samples, model = on.labels.numel(), getattr(on.model, "module", on.model)  # that of an `OnChip`
+        if "mask" in inspect.signature(model.forward).parameters and hasattr(model, "units"):
+            return on.loss_and_logits(on.parameters, mask=draw(samples, model.units))[0]
+        axis = 1 if on.inputs.ndim > 1 and on.inputs.shape[1] == samples else 0
+        with silenced(model, hidden_of(model, on.inputs.narrow(axis, 0, 1)), axis, draw):
+            return on.loss(on.parameters)
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,16 @@ def test_standard_training_on_a_chip_is_training_on_its_dies():
         torch.testing.assert_close(found[name], value.grad * factor, rtol=1e-4, atol=1e-6)
 
 
-def test_a_module_without_a_mask_takes_none_on_a_chip():
-    with pytest.raises(NeurosimError, match="takes no mask"):
-        train(OnChip(snntorch_net(), everything(), samples()[0][:, :4]), *samples(), recipe="dropout", epochs=1)
+def test_dropout_on_several_dies_of_a_step():
+    """Each die has its share of the samples, and masks of its own; p = 0 is no dropout at all."""
+    def chip() -> OnChip:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return OnChip(snntorch_net(), everything(), samples()[0][:, :4], per_step=2)
+
+    losses = [train(chip(), *samples(), recipe=recipe, epochs=2, batch_size=7, **settings).history["loss"]
+              for recipe, settings in (("standard", {}), ("dropout", {"p": 0.0}), ("dropout", {"p": 0.5}))]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_the_robust_loss_of_a_chip_attacks_its_devices():

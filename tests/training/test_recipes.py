@@ -337,12 +337,6 @@ def test_what_cannot_be_a_recipe_is_refused(name, settings, message):
         make_recipe(name, **settings)
 
 
-def test_dropout_says_what_it_needs():
-    on = Objective(nn.Linear(5, 3).double(), torch.tensor(X), torch.tensor(LABELS))
-    with pytest.raises(NeurosimError, match=r"Linear takes no mask.*torch\.nn\.Dropout"):
-        make_recipe("dropout").loss(on, generator())
-
-
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_recipes_say_where_they_are_from_and_describe_their_settings(name):
     recipe = RECIPES[name]
