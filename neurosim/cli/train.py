@@ -45,7 +45,8 @@ def train(
     on_chip: str = typer.Option(None, "--on-chip", help="Train on the chip type: nominal devices, dies of a lot "
                                                         "(sampled), a new die at each step (noise), or attacked "
                                                         "devices (attack). Recipes then move devices, in units of "
-                                                        "their spread."),
+                                                        "their spread. Default: none; at the level of circuits noise "
+                                                        "for the recipe standard, nominal for others."),
     chip_option: list[str] = typer.Option([], help="KEY=VALUE for --on-chip: dies, per_step, seed, programming, time, "
                                                    "attack_size, attack_steps, exact_forward."),
     epochs: int = typer.Option(None, help="Default: that of the task."),
@@ -82,7 +83,10 @@ def train(
         raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
     clean = Network.load(given["teacher"]) if "teacher" in given else None
     checkpoint = out.with_name(out.name + ".checkpoint")
-    data = load_task(given["task"], **{**_task_options(given, chip), **given["task_option"]})
+    if given["level"] != "neuron":
+        _refuse_level(given["level"], chip)
+        given = _of_circuits(given)
+    data = load_task(given["task"], **given["task_option"])
     asked = {name: given.get(name) for name in ("recipe", "epochs", "seed", "setting", "size", "level")}
     if "on_chip" in given:
         asked |= {"on_chip": given["on_chip"], "chip": chip and chip.hash, "chip_option": given["chip_option"]}
@@ -119,18 +123,22 @@ def _teacher(network: Network | None) -> nn.Module | None:
     return None if network is None else SpikingNetwork.from_network(network, dtype=torch.float32)
 
 
-def _task_options(given: Mapping[str, object], chip: Profile | None) -> Mapping[str, object]:
-    """What the level asks of the task; refuses a level that cannot be."""
-    if given["level"] not in ("neuron", "circuit"):
-        raise NeurosimError(f"level is {given['level']!r}", where="--level", allowed="neuron, circuit")
-    if given["level"] == "neuron":
-        return {}
+def _refuse_level(level: object, chip: Profile | None) -> None:
+    if level != "circuit":
+        raise NeurosimError(f"level is {level!r}", where="--level", allowed="neuron, circuit")
     if chip is None or chip.circuit is None:
         raise NeurosimError("the level of circuits needs a chip of circuits", where="--level", allowed="a --profile "
                             "with a [circuit] section", hint="take --profile dynap_se2")
+
+
+def _of_circuits(given: Mapping[str, object]) -> dict[str, object]:
+    """What is asked, with what the level of circuits says where the user says nothing: they train on their dies."""
     from neurosim.training import circuit_defaults
 
-    return circuit_defaults(given["task"]).task
+    usual = circuit_defaults(given["task"])
+    mode = given.get("on_chip", "noise" if given["recipe"] == "standard" else "nominal")
+    return {**given, "on_chip": mode, "task_option": {**usual.task, **given["task_option"]},
+            "chip_option": {**(usual.chip if mode == "noise" else {}), **given["chip_option"]}}
 
 
 def _finished(out: Path, asked: Mapping[str, object], data: Task) -> Network | None:

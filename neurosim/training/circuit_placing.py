@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from neurosim.training.placing import Part, exactly
 
 Tensors = Mapping[str, torch.Tensor]
 Written = dict[str, torch.Tensor]
+Fields = Mapping[str, np.ndarray]
 _LEAST, _MOST = 0.1, 10.0  # of a current, relative to itself: what no die has, but a recipe may try
 _MODULES = (CircuitPopulation, dpi.DPINeuron)
 
@@ -149,11 +151,12 @@ def placed_circuit(mapped: MappedNetwork, seed: int, die: int | None, links: Map
     Returns the parts by the names of biases, "leakage" and "weight"; how their arrays go into the module; and what
     stands there beside them (capacitors, in whose place the temperature acts).
     """
-    made, free = CircuitDie(mapped, seed, die), CircuitDie(mapped, seed, None)
+    made, usual = CircuitDie(mapped, seed, die), _usual(mapped)
     populations = {link.held.name: link.held for link in links.values()}
     fields = {name: made.fields(name) for name in populations}
     parts, puts = {}, {}
-    for name, part, put in (*_biases(free, populations, fields, tensors), _words(made, free, links, tensors)):
+    for name, part, put in (*_biases(mapped, populations, usual.fields, fields, tensors),
+                            _words(made, usual.words, links, tensors)):
         parts[name], puts[name] = part, put
     beside: Written = {}
     for name, held in populations.items():
@@ -163,18 +166,31 @@ def placed_circuit(mapped: MappedNetwork, seed: int, die: int | None, links: Map
     return parts, puts, beside
 
 
-def _biases(free: CircuitDie, populations: Mapping[str, Held], fields: Mapping[str, Mapping[str, np.ndarray]],
-            tensors: Tensors) -> Iterator[tuple[str, Part, Put]]:
-    """The currents of all neurons, bias by bias, and their leakage; fields: on the die, free: without mismatch."""
-    circuit, places = free.circuit, free.configuration.places
-    nominal = {name: free.fields(name) for name in populations}
+@dataclass(frozen=True, eq=False)
+class _Usual:
+    """A chip without mismatch: fields of its populations by name, and base currents of its words `[word, base]`."""
 
-    def currents(setting: Setting, names: list[str], of: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+    fields: Mapping[str, Fields]
+    words: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def _usual(mapped: MappedNetwork) -> _Usual:
+    free = CircuitDie(mapped, 0, None)
+    return _Usual({name: free.fields(name) for name in mapped.configuration.places}, free.word_currents)
+
+
+def _biases(mapped: MappedNetwork, populations: Mapping[str, Held], nominal: Mapping[str, Fields],
+            fields: Mapping[str, Fields], tensors: Tensors) -> Iterator[tuple[str, Part, Put]]:
+    """The currents of all neurons, bias by bias, and their leakage; nominal: without mismatch, fields: on the die."""
+    circuit, places = mapped.profile.circuit, mapped.configuration.places
+    felt = {name: _felt(mapped.network[name]) for name in populations}
+
+    def currents(setting: Setting, names: list[str], of: Mapping[str, Fields]) -> np.ndarray:
         return np.concatenate([setting.current(circuit, of[name][setting.field].astype(np.float64)) for name in names])
 
     for setting in settings_of(circuit):
-        there = [name for name in populations if setting.field in fields[name]
-                 and setting.field in _felt(free.mapped.network[name])]
+        there = [name for name in populations if setting.field in fields[name] and setting.field in felt[name]]
         if not there:
             continue
         wanted = torch.cat([setting.current(circuit, populations[name].read(setting.field, tensors)) for name in there])
@@ -199,9 +215,9 @@ def _biases(free: CircuitDie, populations: Mapping[str, Held], fields: Mapping[s
 
 def _felt(layer: DPINeuron) -> set[str]:
     """The fields that biases make and that a population feels: not those of circuits that it leaves alone."""
-    found = {"i_tau_mem", "i_gain_mem", "i_threshold", "t_refractory", "i_dc", "t_pulse"}
-    found |= {f"i_{what}_{kind}" for what in ("tau", "gain") for kind in layer.synapses()}
-    if "nmda" in layer.synapses():
+    found, synapses = {"i_tau_mem", "i_gain_mem", "i_threshold", "t_refractory", "i_dc", "t_pulse"}, layer.synapses()
+    found |= {f"i_{what}_{kind}" for what in ("tau", "gain") for kind in synapses}
+    if "nmda" in synapses:
         found.add("i_nmda_threshold")
     if layer.i_weight_ahp is not None:
         found |= {"i_tau_ahp", "i_gain_ahp", "i_weight_ahp", "t_pulse_ahp"}
@@ -247,12 +263,11 @@ def _into_fields(circuit: Circuit, setting: Setting, held: list[Held], widths: l
     return into
 
 
-def _words(made: CircuitDie, free: CircuitDie, links: Mapping[str, CircuitLink], tensors: Tensors
+def _words(made: CircuitDie, nominal: np.ndarray, links: Mapping[str, CircuitLink], tensors: Tensors
            ) -> tuple[str, Part, Put]:
-    """The base currents of all synapse words; free: without mismatch."""
+    """The base currents of all synapse words; nominal: without mismatch."""
     circuit, configuration, arrays = made.circuit, made.configuration, made.mapped.arrays
     bits = configuration.base_bits(circuit)
-    nominal = free.word_currents
     wanted = torch.cat([links[array.name].read(tensors).reshape(-1) for array in arrays])
     starts = np.cumsum([0, *(array.nominal.size for array in arrays)])
     synapse, word = (np.concatenate(columns) for columns in zip(*(

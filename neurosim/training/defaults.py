@@ -21,12 +21,13 @@ MODELS = {"spiking_mlp": spiking_mlp, "lsnn": LSNN, "cnn": CNN}
 @dataclass(frozen=True)
 class Defaults:
     """model: a name in `MODELS`; size: its own arguments; training: arguments of `train`; task: options that the task
-    must be loaded with for this model."""
+    must be loaded with for this model; chip: of `OnChip`, in mode "noise"."""
 
     model: str
     size: Mapping[str, object] = field(default_factory=dict)
     training: Mapping[str, object] = field(default_factory=dict)
     task: Mapping[str, object] = field(default_factory=dict)
+    chip: Mapping[str, object] = field(default_factory=dict)
 
 
 #: by the name of the task; ECG, speech and Fashion-MNIST as Buechel, Faber and Muir, ICLR 2022
@@ -47,7 +48,8 @@ DEFAULTS: dict[str, Defaults] = {
 #: the same at the level of circuits: spikes in, no neuron with more than the 64 synapses of a DYNAP chip
 CIRCUITS: dict[str, Defaults] = {
     "digits": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "unit": 5e-9, "unit_out": 40e-9},
-                       {"learning_rate": [(20, 0.1), (10, 0.02)], "batch_size": 128}, {"coding": "rate"}),
+                       {"learning_rate": [(20, 0.1), (10, 0.02)], "batch_size": 128}, {"coding": "rate"},
+                       {"per_step": 4}),
     "ecg": Defaults("circuit_network", {"hidden": 32, "recurrent": True, "unit": 60e-9, "unit_out": 150e-9},
                     {"learning_rate": [(12, 0.04), (6, 0.01)], "batch_size": 100}, {"coding": "levels", "levels": 16}),
 }

@@ -9,6 +9,7 @@ import pytest
 
 import neurosim as ns
 from neurosim.mapping import Configuration, chip_fields
+from neurosim.network.forward import run
 
 
 @pytest.fixture
@@ -55,16 +56,46 @@ def test_a_spread_of_whole_weights_is_refused(call, model, tmp_path):
     assert "circuit.mismatch.area" in err
 
 
+def test_attack_moves_the_currents_of_the_chip(call, model, tmp_path):
+    asked = ("attack", model, "--inputs", tmp_path / "data.npz", "--steps", 2, "--draws", 2, "--json")
+    code, out, err = call(*asked, "--profile", "dynap_se2", "--size", 0, "--size", 2)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["unit"] == "spreads of each device of dynap_se2"
+    still, moved = found["points"]
+    assert still["attacked"] == still["gaussian_least"] == found["accuracy"]
+    mapped = ns.map_network(ns.Network.load(model), ns.load_profile("dynap_se2"))
+    data = np.load(tmp_path / "data.npz")
+    written = run(mapped.configuration.to_network(mapped.profile), data["inputs"]).prediction
+    assert found["accuracy"] == pytest.approx((written == data["labels"]).mean())
+    assert moved["attacked"] <= found["accuracy"]
+    code, _, err = call(*asked)
+    assert code == 2
+    assert "--profile dynap_se2" in err
+
+
+@pytest.mark.parametrize(("recipe", "mode", "per_step"), [
+    ((), "noise", 4), (("--recipe", "forward_noise"), "nominal", 1),
+    (("--on-chip", "sampled"), "sampled", 1)])
+def test_circuits_train_on_their_chip(call, tmp_path, recipe, mode, per_step):
+    path = tmp_path / "m.h5"
+    code, _, err = call("train", "digits", "--profile", "dynap_se2", "--level", "circuit", "--epochs", 1, "--out", path,
+                        "--size", "hidden=8", "--task-option", "steps=10", *recipe)
+    assert code == 0, err
+    found = ns.Network.load(path).provenance["on_chip"]
+    assert (found["profile"], found["mode"], found["per_step"]) == ("dynap_se2", mode, per_step)
+
+
 @pytest.mark.slow
 def test_train_ends_with_a_net_that_maps_and_runs_on_dies(call, tmp_path):
-    model, run = tmp_path / "m.h5", tmp_path / "r.nc"
+    model, results = tmp_path / "m.h5", tmp_path / "r.nc"
     code, out, err = call("train", "digits", "--profile", "dynap_se2", "--level", "circuit", "--epochs", 3, "--out",
                           model, "--json")
     assert code == 0, err
     found = json.loads(out)
     assert {row["kind"] for row in found["mapping"]} == {"words"}
     assert found["test_accuracy"] > 0.8
-    code, out, err = call("deploy", model, "--profile", "dynap_se2", "--dies", 4, "--out", run, "--json")
+    code, out, err = call("deploy", model, "--profile", "dynap_se2", "--dies", 4, "--out", results, "--json")
     assert code == 0, err
     assert json.loads(out)["ideal_accuracy"] == found["test_accuracy"]
     assert json.loads(out)["summary"]["mean"]["value"] > 0.4
