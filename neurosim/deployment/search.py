@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from neurosim.errors import NeurosimError
 from neurosim.network import Network
 from neurosim.profile import Profile
 from neurosim.writing import written_beside
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,9 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
         raise NeurosimError(f"the chip type {profile.name} says nothing of energy", where="pareto",
                             hint="give its profile an [energy] section")
     known = each_value(settings) if isinstance(settings, Guided) else settings
+    if "adc.bits" in known[0] and profile.energy.conversion and profile.energy.conversion.model == "fixed":
+        _log.warning("a conversion of %s costs the same at all adc.bits: energy.conversion.model is \"fixed\"",
+                     profile.name)
     mapped = {_name(setting): at_setting(network, profile, setting) for setting in known}
     folder = None
     if out is not None:

@@ -86,7 +86,7 @@ def coefficients(profile: Profile) -> np.ndarray:
         if key == "cell":
             values: tuple[float, ...] = (entry.voltage.value**2 * entry.time.value,) * 3
         else:
-            values = conversion_energy(entry) if key == "conversion" else entry.values
+            values = conversion_energy(entry, profile.adc) if key == "conversion" else entry.values
         found[EVENTS.index(event)] = values
     return found
 

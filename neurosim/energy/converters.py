@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neurosim.profile import Conversion
+from neurosim.profile import ADC, Conversion
 
 
 def walden(fom: float, bits: float) -> float:
@@ -37,11 +37,12 @@ def murmann(bits: float, node: float, rate: float) -> float:
     return technology / (2 * 10 ** ((figure - signal) / 10)) * 1e-12
 
 
-def conversion_energy(found: Conversion) -> tuple[float, float, float]:
-    """Low, nominal and high energy of a conversion by the model that the profile chose."""
+def conversion_energy(found: Conversion, adc: ADC | None = None) -> tuple[float, float, float]:
+    """Low, nominal and high energy of a conversion by the model that the profile chose, at the bits of its [adc]."""
     if found.model == "fixed":
         return found.energy.values
+    bits = (found if adc is None else adc).bits.value
     if found.model == "walden":
-        return tuple(walden(fom, found.bits.value) for fom in found.fom.values)
-    one = murmann(found.bits.value, found.node.value, found.rate.value)
+        return tuple(walden(fom, bits) for fom in found.fom.values)
+    one = murmann(bits, found.node.value, found.rate.value)
     return tuple(factor * one for factor in found.factor.values)

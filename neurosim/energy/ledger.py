@@ -10,13 +10,17 @@ encodes    (spike, core) pairs that leave a neuron of the chip, of the array tha
 broadcasts (event, core) pairs that arrive in a core, events from outside included
 hops       (event, core) pairs where the core is not the neuron's own; from outside all are
 matches    events times the synapses that they reach
-rows       rows of tiles driven: once for each tile that shares the outputs, in a convolution for each position
+rows       rows of tiles driven: once for each tile that shares the outputs, in a convolution for each position, and
+           for each slice of a serial input
 cells      siemens that the driven rows put under voltage, times ``x^2`` (or ``|x|``, where inputs are durations), x
            the input relative to the largest one of the array in the run
-reads      reads of an array: steps in which an input was active; a convolution is read once for each output position
-conversions  outputs converted in these reads, for each tile along the inputs and each slice of a weight
-digital    partial sums added and outputs scaled
-bits       bits in (1 a spike, else `INPUT_BITS`) and out (`OUTPUT_BITS`) of tiles
+reads      reads of an array: steps in which an input was active, and each slice of a serial input in which one was; a
+           convolution is read once for each output position
+conversions  outputs converted in these reads, for each tile along the inputs; columns, where the chip's converters do
+             that: as many as the kernels convert
+digital    partial sums added and outputs scaled: one for each conversion
+bits       bits in (1 a spike, else those of the [dac], or `INPUT_BITS`) and out (of the [adc], or `OUTPUT_BITS`) of
+           tiles
 ========== ============================================================================================================
 
 Neurons lie where the configuration puts them; without one, they fill up the cores in the order of the network.
@@ -68,7 +72,6 @@ class _Array:
     on_tiles: bool
     positions: int
     conversions: int
-    digital: int
     bits: int
 
 
@@ -119,14 +122,16 @@ class Ledger:
             others = cores - own
         outputs, on_tiles = array.nominal.shape[0], isinstance(array, DeviceArray)
         tiles_in, tiles_out = (array.tiling.tiles_in, array.tiling.tiles_out) if on_tiles else (1, 1)
-        slices = int(self.mapped.profile.crossbar.cells.slices.value) if on_tiles and (
-            self.mapped.profile.crossbar.cells.slices) else 1
-        conversions = positions * outputs * tiles_in * slices
+        adc, dac = self.mapped.profile.adc, self.mapped.profile.dac
+        columns = array.coefficients.size if on_tiles and adc is not None and adc.converts == "column" else 1
+        conversions = positions * outputs * tiles_in * columns
+        input_bits, output_bits = INPUT_BITS, OUTPUT_BITS if adc is None else int(adc.bits.value)
+        if dac is not None and dac.bits is not None:
+            input_bits = int((dac.slice_bits if dac.serial else dac.bits).value)
         spiking = source is not None and isinstance(network[source], SPIKING)
         return _Array(source is not None, cores, others, synapses, rows, on_tiles, positions, conversions,
-                      positions * outputs * (tiles_in * slices - 1) + positions * outputs,
-                      positions * math.prod(array.nominal.shape[1:]) * tiles_out * (1 if spiking else INPUT_BITS)
-                      + conversions * OUTPUT_BITS)
+                      positions * math.prod(array.nominal.shape[1:]) * tiles_out * (1 if spiking else input_bits)
+                      + conversions * output_bits)
 
     def _sent_for(self, array: object) -> np.ndarray:
         """The weights for whose sake events are sent. An event meets all kinds of synapse of a core at once: on a chip
@@ -175,7 +180,7 @@ class Ledger:
             cells = float(self._strength(drive) @ self._driven(name, conductances(name)))
         return {"matches": active @ array.synapses, "rows": active @ array.rows, "cells": cells,
                 "reads": reads * array.positions, "conversions": reads * array.conversions,
-                "digital": reads * array.digital, "bits": reads * array.bits}
+                "digital": reads * array.conversions, "bits": reads * array.bits}
 
     def _strength(self, drive: Drive) -> np.ndarray:
         """Of each input, the sum over all reads of its share of the energy that the largest input takes."""

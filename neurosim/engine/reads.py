@@ -7,7 +7,7 @@ over the outputs needs no cut here, as each output has converters of its own. Fo
 
 over the rows of tile t, with n standard normal: the sum of independent Gaussian currents is Gaussian, so one number
 per output has the exact distribution of one per device. The code is a whole number (`convert`); without converters
-it is I_t itself.
+it is I_t itself. Where no input is active nothing is read, and y is 0: no converter adds its offset or its noise.
 """
 
 from __future__ import annotations
@@ -157,6 +157,8 @@ def read_events(current, tiles, noise, scratch, pointers, indices, step, counts)
     width = tiles.rows.shape[1]
     sums, spread, found = scratch[0], scratch[1], scratch[2]
     e, end = pointers[step], pointers[step + 1]
+    if e == end:
+        return
     zero = current.dtype.type(0)
     for t in range(tiles.worth.shape[0]):
         first = e
@@ -198,10 +200,12 @@ def gather_reads(pointers, indices, tiles, noise, bias, scratch, out, counts):
 
 
 @kernel
-def _finish_tile(sums, spread, found, noise, tiles, t, inputs, out, counts):
-    """One tile's sums `[steps, w]` (and variances, and sums of inputs) to numbers, added to out."""
+def _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, counts):
+    """One tile's sums `[steps, w]` (and variances, and sums of inputs) to numbers, added to out where driven."""
     width, outputs = sums.shape[1], out.shape[1]
     for i in range(sums.shape[0]):
+        if not driven[i]:
+            continue
         if spread.size:
             for n in range(width):
                 sums[i, n] += np.sqrt(spread[i, n] + tiles.floor[t, n]) * noise[i, t * width + n]
@@ -220,8 +224,9 @@ def _finish_tile(sums, spread, found, noise, tiles, t, inputs, out, counts):
 
 
 def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, out: np.ndarray, counts: np.ndarray,
-                currents: Currents | None = None) -> None:
-    """``out += y`` for inputs x `[steps, inputs]` that are any numbers, on BLAS; noise `[steps, tiles w]`.
+                driven: np.ndarray, currents: Currents | None = None) -> None:
+    """``out += y`` for inputs x `[steps, inputs]` that are any numbers, on BLAS; noise `[steps, tiles w]`; driven, bool
+    `[steps]`: which of them are read.
 
     currents: what gives a tile's sums where they are no product, ``currents(tile, x of its rows)``.
     """
@@ -233,7 +238,7 @@ def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, out: np.ndarray,
         sums = x[:, rows] @ tiles.rows[rows] if currents is None else currents(t, x[:, rows])
         spread = squared[:, rows] @ tiles.variance[rows] if tiles.variance.size else none
         inputs = x[:, rows].sum(axis=1) if tiles.offset.size else x[:0, 0]
-        _finish_tile(sums, spread, found, noise, tiles, t, inputs, out, counts)
+        _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, counts)
 
 
 def input_codes(x: np.ndarray, full_scale: float, bits: int, signed: bool) -> tuple[np.ndarray, float, int]:

@@ -39,7 +39,7 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
-from neurosim.network.reads import Read, Saturation, read_conv, read_linear, read_product
+from neurosim.network.reads import Read, Saturation, drive_of, read_conv, read_linear, read_product
 from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 from neurosim.network.signals import Block, Events, Signal
 
@@ -235,7 +235,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
         if isinstance(first.layer, (Linear, Conv2d)) or (isinstance(first.layer, DPINeuron) and first.layer.inputs):
-            drives[first.name] = _drive(incoming[0], counts.get(first.inputs[0]), block)
+            drives[first.name] = _drive(step.reads.get("weight"), incoming[0], counts.get(first.inputs[0]), block)
         if isinstance(step.node.layer, DPINeuron):
             signals[step.node.name] = _run_circuit(step, incoming[0], block, dtype, counts)
         elif isinstance(step.node.layer, Population):
@@ -243,8 +243,8 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype, saturation)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
-            drives[f"{step.node.name}/recurrent"] = value_drive(states[:, :-1].reshape(
-                block.batch * (block.time - 1), states.shape[2]))
+            before = states[:, :-1].reshape(block.batch * (block.time - 1), states.shape[2])
+            drives[f"{step.node.name}/recurrent"] = drive_of(step.reads.get("recurrent"), before, False)
         else:
             signals[step.node.name] = _run_layer(network, step, incoming, block, dtype, saturation)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:
@@ -252,21 +252,23 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
         if isinstance(step.node.layer, SPIKING):
             spikes[step.node.name] = counts[step.node.name]
             if step.arrays["recurrent"].size:
-                fired = counts[step.node.name]
-                drives[f"{step.node.name}/recurrent"] = _fed_back(signals[step.node.name], fired, block)
+                name = f"{step.node.name}/recurrent"
+                drives[name] = _fed_back(signals[step.node.name], counts[step.node.name], block)
+                if step.reads:
+                    saturation[name].currents[0] += drives[name].reads * step.reads["recurrent"].converters
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
                    {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation)
 
 
-def _drive(signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
+def _drive(read: Read | None, signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
     """`count`: how often each neuron fired, where the signal is events."""
-    if signal is block.signal:
-        return block.drive
     if isinstance(signal, Events):
-        return spike_drive(count, np.count_nonzero(np.diff(signal.pointers)))
-    return value_drive(signal)
+        return block.drive if signal is block.signal else spike_drive(count, np.count_nonzero(np.diff(signal.pointers)))
+    if signal is block.signal and (read is None or read.inputs is None):
+        return block.drive
+    return drive_of(read, signal, signal.ndim == 4 and bool(((signal == 0) | (signal == 1)).all()))
 
 
 def _fed_back(spikes: Events, count: np.ndarray, block: Block) -> Drive:

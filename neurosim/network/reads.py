@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurosim import engine
+from neurosim.network.activity import Drive, together, value_drive
 from neurosim.network.signals import Block, Events
 from neurosim.streams import ReadKey, normal_reads
 
@@ -82,9 +83,8 @@ class Read:
         return 1 if spikes or self.inputs is None else self.inputs.slices
 
     def recurrence(self, block: Block, count: Saturation) -> engine.Recurrence:
-        """The read as the time loop of a spiking population takes it."""
-        steps, dtype = block.batch * block.time, self.tiles.rows.dtype
-        count.currents[0] += (steps - block.batch) * self.converters  # the first step has no spikes before it
+        """The read as the time loop of a spiking population takes it; how often it read is known after it."""
+        dtype = self.tiles.rows.dtype
         return engine.Recurrence(self.tiles, self.normals(_samples(block), block.time),
                                  engine.aligned((3, self.tiles.rows.shape[1]), dtype), count.currents[1:])
 
@@ -133,7 +133,7 @@ def read_linear(read: Read, signal: Events | np.ndarray, block: Block, bias: np.
             events = signal.pointers[rows.start:rows.stop + 1]
             engine.gather_reads(events, signal.indices, read.tiles, read.normals(samples, block.time), bias, scratch,
                                 out[rows], count.currents[1:])
-        count.currents[0] += steps * read.converters
+        count.currents[0] += np.count_nonzero(np.diff(signal.pointers)) * read.converters
         return out
     x = signal.dense(read.tiles.rows.shape[0], bias.dtype) if isinstance(signal, Events) else signal
     spikes = isinstance(signal, Events)
@@ -169,7 +169,7 @@ def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.
         return
     # a read for each position and each bit, one after the other in the counter of its sample and step
     noise = read.normals(samples, times, positions * read.passes(spikes))
-    _read_rows(read, x, noise.reshape(x.shape[0], -1) if noise.size else noise, out, count, spikes)
+    _read_rows(read, x, noise.reshape(x.shape[0], -1) if noise.size else noise, out, count, spikes, positions)
 
 
 def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> engine.Product:
@@ -192,19 +192,25 @@ def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> e
 
 
 def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, count: Saturation,
-               spikes: bool) -> None:
-    """``out += y``; noise `[rows, passes * columns]`."""
+               spikes: bool, positions: int = 1) -> None:
+    """``out += y``; noise `[rows, passes * columns]`; `positions` rows after another are read, or none of them is."""
     inputs = None if spikes else read.inputs
     for k, (plane, factor) in enumerate(bit_planes(inputs, x, count)):
         own = noise[:, k * read.columns:(k + 1) * read.columns] if noise.size else noise
         own = np.ascontiguousarray(own)
+        driven = _driven(plane, positions)
         if factor == 1:
-            engine.dense_reads(plane, read.tiles, own, out, count.currents[1:], read.currents)
+            engine.dense_reads(plane, read.tiles, own, out, count.currents[1:], driven, read.currents)
         else:
             found = np.zeros_like(out)
-            engine.dense_reads(plane, read.tiles, own, found, count.currents[1:], read.currents)
+            engine.dense_reads(plane, read.tiles, own, found, count.currents[1:], driven, read.currents)
             out += out.dtype.type(factor) * found
-        count.currents[0] += x.shape[0] * read.converters
+        count.currents[0] += np.count_nonzero(driven) * read.converters
+
+
+def _driven(plane: np.ndarray, positions: int) -> np.ndarray:
+    """Which vectors `[rows, inputs]` are read: those with an active input in any of the positions of their step."""
+    return np.repeat(plane.reshape(plane.shape[0] // positions, -1).any(axis=1), positions)
 
 
 def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], positions: int, out: np.ndarray,
@@ -212,6 +218,7 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
     """As `_read_rows`, every device drawn for every vector; places: sample and step of `positions` vectors each."""
     tiles, devices = read.tiles, read.sampled.mean.size
     planes = list(bit_planes(None if spikes else read.inputs, x, count))
+    driven = [_driven(plane, positions) for plane, _ in planes]
     for i, (sample, time) in enumerate(places):
         key = ReadKey(**{**read.noise.__dict__, "sample": sample, "time": time})
         z = normal_reads(key, 1, 1, positions * len(planes) * devices).reshape(positions, len(planes), devices)
@@ -219,10 +226,17 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
             row = slice(i * positions + position, i * positions + position + 1)
             for k, (plane, factor) in enumerate(planes):
                 found, rows = np.zeros_like(out[row]), read.sampled.rows(z[position, k], tiles.rows.dtype)
-                engine.dense_reads(plane[row], tiles, z[0, :0], found, count.currents[1:],
+                engine.dense_reads(plane[row], tiles, z[0, :0], found, count.currents[1:], driven[k][row],
                                    lambda t, own, rows=rows: own @ rows[tiles.bounds[t]:tiles.bounds[t + 1]])
                 out[row] += out.dtype.type(factor) * found
-    count.currents[0] += x.shape[0] * len(planes) * read.converters
+    count.currents[0] += sum(np.count_nonzero(own) for own in driven) * read.converters
+
+
+def drive_of(read: Read | None, signal: np.ndarray, spikes: bool) -> Drive:
+    """What an array is driven with by a signal `[steps, *shape]`: each slice of converted inputs drives it once."""
+    if read is None or read.inputs is None or spikes:
+        return value_drive(signal)
+    return together(value_drive(plane) for plane, _ in bit_planes(read.inputs, signal))
 
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,

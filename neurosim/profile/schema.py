@@ -72,12 +72,12 @@ class Profile(Entry):
     synapse: Synapse = Synapse()
     crossbar: Crossbar | None = None
     circuit: Circuit | None = None
-    energy: Energy | None = None
-    timing: Timing | None = None
-    area: Area | None = None
     wires: Wires | None = None
     dac: DAC | None = None
     adc: ADC | None = None
+    energy: Energy | None = None
+    timing: Timing | None = None
+    area: Area | None = None
 
     @field_validator("crossbar")
     @classmethod
@@ -107,6 +107,14 @@ class Profile(Entry):
     def _amperes(cls, found: ADC | None, info: Any) -> ADC | None:
         if found is not None and (found.full_scale or found.noise.value) and info.data.get("dac", 1) is None:
             raise refuse("a [dac] section with it: v_read makes siemens of amperes")
+        return found
+
+    @field_validator("energy")
+    @classmethod
+    def _resolution(cls, found: Energy | None, info: Any) -> Energy | None:
+        price = found.conversion if found else None
+        if price and price.model != "fixed" and price.bits is None and info.data.get("adc", 1) is None:
+            raise refuse("conversion.bits, or an [adc] section that says it")
         return found
 
     def __str__(self) -> str:

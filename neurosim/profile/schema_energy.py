@@ -60,8 +60,9 @@ Cost = Annotated[Coefficient, BeforeValidator(_coefficient)]
 class Conversion(Entry):
     """What one analog-to-digital conversion costs; `energy.converters` has the equations.
 
-    fixed: `energy` itself. walden: ``fom 2^bits``. murmann: the regression over published converters at `node` and
-    `rate`, times `factor`.
+    fixed: `energy` itself, whatever the resolution. walden: ``fom 2^bits``. murmann: the regression over published
+    converters at `node` and `rate`, times `factor`. A chip with an [adc] has the bits of that, another those that stand
+    here.
     """
 
     model: Literal["fixed", "walden", "murmann"] = Field(description="which equation")
@@ -70,14 +71,14 @@ class Conversion(Entry):
     factor: Cost | None = Field(None, description="times the regression (murmann)")
     node: Metres | None = Field(None, description="m, technology (murmann)")
     rate: Hertz | None = Field(None, description="1/s, conversions of one converter (murmann)")
-    bits: Bits | None = Field(None, description="effective bits (walden, murmann)")
+    bits: Bits | None = Field(None, description="effective bits (walden, murmann) where there is no [adc]")
 
     @model_validator(mode="after")
     def _complete(self) -> Conversion:
-        needed = {"fixed": {"energy"}, "walden": {"fom", "bits"}, "murmann": {"factor", "node", "rate", "bits"}}
-        known = ("energy", "fom", "factor", "node", "rate", "bits")
+        needed = {"fixed": {"energy"}, "walden": {"fom"}, "murmann": {"factor", "node", "rate"}}
+        known = ("energy", "fom", "factor", "node", "rate")
         given = {name for name in known if getattr(self, name) is not None}
-        if given != needed[self.model]:
+        if given != needed[self.model] or (self.bits and self.model == "fixed"):
             raise refuse(f"{', '.join(sorted(needed[self.model]))} for model = \"{self.model}\", and no more")
         return self
 

@@ -112,6 +112,21 @@ def test_dies_are_paired_across_settings() -> None:
     np.testing.assert_allclose(found.dataset["energy"].values[0], one.energy.sum(["place", "component"]).values)
 
 
+def test_bits_of_a_converter_are_paid_for_and_gain_accuracy(caplog: pytest.LogCaptureFixture) -> None:
+    """On the chip whose conversion is priced by its bits; where it is not, that is said."""
+    inputs, labels = data()
+    chosen = settings([parse_range("adc.bits=2:8:3")])
+    found = pareto(network(), ns.load_profile("pcm_hermes"), chosen, inputs, labels, dies=10, progress=False)
+    joules = found.dataset["energy"].sel(bound="nominal").mean("die").values
+    accuracy = found.dataset["accuracy"].mean("die").values
+    assert joules[1] / joules[0] == pytest.approx(8, rel=0.1)
+    assert joules[2] / joules[1] == pytest.approx(8, rel=0.1)
+    assert accuracy[0] < accuracy[1] - 0.1
+    assert not caplog.records
+    pareto(network(), ns.load_profile("reram_neurram"), chosen[1:], inputs, labels, dies=1, progress=False)
+    assert "a conversion of reram_neurram costs the same at all adc.bits" in caplog.text
+
+
 def test_a_search_resumes_and_is_not_overwritten(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, labels = data()
     chosen = settings([parse_range("crossbar.levels=4,8,16")])

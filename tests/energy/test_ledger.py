@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 import neurosim as ns
-from neurosim.energy import BOUNDS, COMPONENTS, EVENTS, Ledger, Pace, conversion_energy, murmann, pace, walden
+from neurosim.deployment import find_ranges
+from neurosim.energy import (
+    BOUNDS,
+    COMPONENTS,
+    EVENTS,
+    Ledger,
+    Pace,
+    coefficients,
+    conversion_energy,
+    murmann,
+    pace,
+    walden,
+)
 from neurosim.errors import NeurosimError
 from neurosim.network.forward import run
 from neurosim.profile.load import parse_profile
@@ -119,6 +131,66 @@ def test_cells_take_what_their_conductances_dissipate() -> None:
     assert float(cells.std("die")) > 0, "each die has its own conductances"
 
 
+def pictures(rng: np.random.Generator) -> tuple[ns.Network, np.ndarray]:
+    """A convolution of numbers, a pool, a layer, a cell; a third of all pictures is black."""
+    net = ns.Network.sequential({
+        "conv": ns.Conv2d(rng.normal(size=(3, 2, 3, 3)), padding=1), "h": ns.LIF(0.8), "pool": ns.AvgPool2d(2),
+        "flat": ns.Flatten(), "gates": ns.Linear(rng.normal(size=(6, 27))),
+        "cell": ns.RNN(rng.normal(size=(6, 6)) / 3)}, (2, 6, 6), dt=1e-3, readout="last")
+    return net, rng.random((STEPS, SAMPLES, 2, 6, 6)) * (rng.random((STEPS, SAMPLES, 1, 1, 1)) < 2 / 3)
+
+
+def pauses(rng: np.random.Generator) -> tuple[ns.Network, np.ndarray]:
+    """The spiking network; in a third of all steps no input fires."""
+    return network(rng), spikes(rng) * (rng.random((STEPS, 1, 1)) < 2 / 3)
+
+
+@pytest.mark.parametrize("make", [pauses, pictures])
+@pytest.mark.parametrize("values", [
+    {}, {"adc.offset": 3.0}, {"adc.converts": "column", "crossbar.rows": 7}, {"adc.noise": 1e-8, "dac.v_read": 0.2},
+    {"dac.v_read": 0.2, "dac.bits": 4}, {"dac.v_read": 0.2, "dac.bits": 5, "dac.serial": True, "dac.slice_bits": 2},
+    {"crossbar.read_noise.clipped": True, "crossbar.read_noise.t_read": 1e-6}])
+def test_conversions_are_those_of_the_kernels(make: object, values: dict[str, object]) -> None:
+    """What the ledger prices is what the engine converted; a step without inputs is not read."""
+    rng = np.random.default_rng(12)
+    net, inputs = make(rng)
+    noise = {} if any("read_noise" in key for key in values) else {"crossbar.read_noise": None}
+    if noise == {} and make is not pictures:
+        values = {**values, "crossbar.read_noise.clipped": False}  # not within the time loop of spikes
+    mapped = ns.map_network(net, ns.load_profile("pcm_hermes").with_values({"adc.bits": 6, **noise, **values}))
+    data = ns.deploy(mapped, inputs, np.zeros(SAMPLES, int), dies=2, seed=1, progress=False).dataset
+    for name in data["array"].values:
+        counted = data["events"].sel(place=name, event="conversions").values
+        np.testing.assert_array_equal(counted, data["conversions"].sel(array=name).values, name)
+        assert (counted > 0).all()
+    columns = mapped.weights[0].coefficients.size if "adc.converts" in values else 1
+    first = mapped.weights[0]
+    reads = data["events"].sel(place=first.name, event="reads").values
+    busy = inputs.reshape(STEPS, SAMPLES, -1).any(axis=2).sum()
+    if "dac.serial" not in values:
+        np.testing.assert_array_equal(reads, busy * (36 if make is pictures else 1))
+    np.testing.assert_array_equal(data["conversions"].sel(array=first.name).values,
+                                  reads * first.tiling.outputs * first.tiling.tiles_in * columns)
+    assert 0 < busy < STEPS * SAMPLES
+    silent = ns.deploy(mapped, 0 * inputs, np.zeros(SAMPLES, int), dies=1, progress=False).dataset
+    assert int(silent["conversions"].sel(array=first.name).sum()) == 0
+
+
+def test_slices_of_an_input_drive_the_rows_as_their_bits_do() -> None:
+    """5 of 7 is 101: two slices of three drive their row, at the full voltage."""
+    chip = ns.load_profile("pcm_hermes").with_values({
+        "crossbar.read_noise": None, "adc.bits": 8, "dac.v_read": 0.2, "dac.bits": 4, "dac.serial": True,
+        "dac.range": "fixed", "dac.full_scale": 7.0})
+    net = ns.Network.sequential({"fc": ns.Linear(np.array([[1.0, 0.5]]))}, (2,), dt=1e-3)
+    mapped, inputs = ns.map_network(net, chip), np.array([[[5.0, 2.0]]])
+    events = ns.deploy(mapped, inputs, [0], dies=1, progress=False).dataset["events"].sel(die=0, place="fc/weight")
+    assert [int(events.sel(event=name)) for name in ("reads", "rows", "conversions", "bits")] == [
+        3, 3, 3, 3 * (2 * 1 + 8)]
+    dies = ns.Dies(mapped, 0, ranges=find_ranges(mapped, inputs))
+    high, low = dies.conductances(0, "fc/weight").sum(axis=(0, 1))
+    assert float(events.sel(event="cells")) == pytest.approx(2 * high + low, rel=1e-6)
+
+
 def test_components_sum_to_the_whole_and_bounds_are_ordered() -> None:
     rng = np.random.default_rng(5)
     mapped = ns.map_network(network(rng), ns.load_profile("dynap_se2"))
@@ -217,8 +289,23 @@ def test_conversion_models() -> None:
         (walden(5e-15, 6), walden(20e-15, 6), walden(50e-15, 6)))
     found = conversion(model="murmann", bits=8, node=22e-9, rate=10e6, factor={"low": 0.2, "nominal": 1, "high": 2})
     assert found == pytest.approx([factor * murmann(8, 22e-9, 10e6) for factor in (0.2, 1, 2)])
-    with pytest.raises(NeurosimError, match="bits, fom for model"):
-        conversion(model="walden", bits=6, energy=1e-12)
+    for values, fault in (({"model": "walden", "bits": 6, "energy": 1e-12}, "fom for model"),
+                          ({"model": "fixed", "bits": 6, "energy": 1e-12}, "energy for model"),
+                          ({"model": "walden", "fom": 1e-15}, r"energy: found .*conversion\.bits, or an \[adc\]")):
+        with pytest.raises(NeurosimError, match=fault):
+            conversion(**values)
+
+
+@pytest.mark.parametrize(("model", "price"), [
+    ({"model": "walden", "fom": 20e-15}, lambda bits: walden(20e-15, bits)),
+    ({"model": "murmann", "factor": 1.5, "node": 65e-9, "rate": 1e6}, lambda bits: 1.5 * murmann(bits, 65e-9, 1e6))])
+def test_a_conversion_costs_what_its_converter_resolves(model: dict[str, object], price: object) -> None:
+    """The bits that the kernels convert with are those that are paid for."""
+    chip = ns.load_profile("pcm_joshi").with_values({"energy.conversion": model | {"bits": 3}, "energy.row": 1e-12})
+    assert coefficients(chip)[EVENTS.index("conversions")] == pytest.approx([price(3)] * 3)
+    for bits in (4, 10):
+        found = coefficients(chip.with_values({"adc.bits": bits}))
+        assert found[EVENTS.index("conversions")] == pytest.approx([price(bits)] * 3)
 
 
 def test_faults_of_coefficients_are_told() -> None:
