@@ -36,6 +36,7 @@ def deploy(
                                            "default: the test samples of the model's task."),
     threshold: float = typer.Option(None, help="Accuracy for the yield; default: 95 % of the network's own."),
     keep_predictions: bool = typer.Option(False, help="Also store the class that each die gives each sample."),
+    keep_events: bool = typer.Option(False, help="Also store the events of each sample, and so its energy."),
     precision: str = typer.Option("float32", help="float32 or float64."),
     threads: int = typer.Option(None, help="Default: all cores."),
     as_json: bool = JSON,
@@ -64,7 +65,7 @@ def deploy(
     samples, labels, about = samples_of(network, inputs)
     found = run_dies(mapped, samples, labels, dies, seed, out=out, time=None if time is None else seconds(time),
                      programming=programming, calibrate=[step for text in calibrate for step in text.split(",")],
-                     keep_predictions=keep_predictions, threads=threads, precision=precision,
+                     keep_predictions=keep_predictions, keep_events=keep_events, threads=threads, precision=precision,
                      about={**about, "recipe": network.provenance.get("recipe"), "model": model.name,
                             "command": command_line()})
     if as_json:

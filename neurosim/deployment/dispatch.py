@@ -26,7 +26,7 @@ _CHUNK = 64
 def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
            dies: int | Sequence[int] = 100, seed: int = 0, *, out: str | os.PathLike[str] | None = None,
            time: float | None = None, programming: int = 0, keep_predictions: bool = False,
-           calibrate: Sequence[str] = (),
+           keep_events: bool = False, calibrate: Sequence[str] = (),
            threads: int | None = None, chunk: int = _CHUNK, precision: str = "float32", progress: bool | None = None,
            about: Mapping[str, object] | None = None) -> Run:
     """Run a network on many dies of its chip type.
@@ -55,6 +55,8 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
         "remap" (see `neurosim.deployment.calibration`). `Run.calibration` has the accuracy before, and after each.
     keep_predictions:
         Also store the class that each die gives each sample.
+    keep_events:
+        Also store the events of each sample, for `Run.sample_energy`: 96 bytes for each die, sample and place.
     threads:
         Worker threads; default: all cores. Results do not depend on it, nor on `chunk`.
     chunk:
@@ -79,7 +81,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
     array([1., 1., 1.])
     """
     plan = make_plan(mapped, inputs, labels, dies, seed, time, programming, precision, keep_predictions,
-                     calibrate)
+                     keep_events, calibrate)
     threads = _at_least_one("threads", threads if threads is not None else os.cpu_count() or 1)
     chunk = max(_at_least_one("chunk", chunk), threads)
     done: dict[int, Counts] = {}

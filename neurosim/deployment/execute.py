@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from neurosim.deployment.calibration import Calibration
 from neurosim.deployment.plan import Plan
 from neurosim.energy import Activity, Metrics, metrics
-from neurosim.network.activity import together
+from neurosim.network.activity import stacked, together
 from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
 
 
@@ -26,7 +27,8 @@ class Counts:
     correct `[die]` and spikes `[die, layer]`, int64; events `[die, place, event]`, float64, see `energy.ledger`;
     stages `[die, stage]`, correct before, and after each step of calibration; conversions (of currents) and saturated
     (those out of the converter's range) `[die, array]`, int64;
-    prediction `[die, sample]` int32, or `[die, 0]` where it is not kept.
+    prediction `[die, sample]` int32, or `[die, 0]` where it is not kept;
+    sample_events `[die, sample, place, event]`, or `[die, 0, place, event]`.
     """
 
     correct: np.ndarray
@@ -36,6 +38,7 @@ class Counts:
     saturated: np.ndarray
     stages: np.ndarray
     prediction: np.ndarray
+    sample_events: np.ndarray
 
 
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
@@ -77,7 +80,7 @@ def _compile(plan: Plan, die: int, calibration: Calibration | None) -> list[Step
 
 def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) -> list[Forward]:
     def one(block: Block) -> Forward:
-        return run_block(plan.mapped.network, steps, block, np.dtype(plan.precision))
+        return run_block(plan.mapped.network, steps, block, np.dtype(plan.precision), by_sample=plan.keep_events)
 
     return list(map(one, plan.blocks) if pool is None else pool.map(one, plan.blocks))
 
@@ -85,16 +88,24 @@ def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) 
 def _counts(plan: Plan, die: int | None, parts: list[Forward]) -> Counts:
     prediction = np.concatenate([part.prediction for part in parts])
     fired = {name: sum(part.spikes[name] for part in parts) for name in plan.spiking}
-    drives = {array.name: together(part.drives[f"{array.layer}/recurrent" if array.parameter.startswith("recurrent")
-                                               else array.layer] for part in parts) for array in plan.mapped.weights}
+    names = {array.name: f"{array.layer}/recurrent" if array.parameter.startswith("recurrent") else array.layer
+             for array in plan.mapped.weights}
+    drives = {array: together(part.drives[name] for part in parts) for array, name in names.items()}
     energy = plan.mapped.profile.energy
     priced = die is not None and energy is not None and energy.cell is not None
-    events = plan.ledger.count(Activity(plan.labels.size, plan.steps, fired, drives),
-                               (lambda name: plan.dies.conductances(die, name)) if priced else None)
+    devices = cache(lambda name: plan.dies.conductances(die, name)) if priced else None
+    events = plan.ledger.count(Activity(plan.labels.size, plan.steps, fired, drives), devices)
+    each = np.empty((0, *events.shape))
+    if plan.keep_events and die is not None:
+        each = plan.ledger.count(Activity(
+            1, plan.steps, {name: np.stack([of for part in parts for of in part.spikes_of_samples[name]])
+                            for name in plan.spiking},
+            {array: stacked(of for part in parts for of in part.drives_of_samples[name])
+             for array, name in names.items()}), devices)
     converted = np.array([sum((part.saturation[array.name].currents for part in parts if array.name in part.saturation),
                               start=np.zeros(2, np.int64)) for array in plan.mapped.weights], np.int64).reshape(-1, 2)
     return Counts(
         np.array([np.count_nonzero(prediction == plan.labels)]),
         np.array([[count.sum() for count in fired.values()]], np.int64).reshape(1, -1), events[None],
         *converted.T[:, None], np.empty((1, 0), np.int64),
-        prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32))
+        prediction[None, :].astype(np.int32) if plan.keep_predictions else np.empty((1, 0), np.int32), each[None])

@@ -36,6 +36,7 @@ class Plan:
     data_hash: str
     precision: str
     keep_predictions: bool
+    keep_events: bool
     calibration: Calibration | None
 
     @property
@@ -61,13 +62,14 @@ class Plan:
             "format": "neurosim run 2", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
             "seed": self.dies.seed, "programming": self.dies.programming, "time": self.dies.time,
             "precision": self.precision, "keep_predictions": self.keep_predictions,
+            "keep_events": self.keep_events,
             "calibrate": list(self.calibration.steps) if self.calibration else [],
         }
 
 
 def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
               dies: int | Sequence[int], seed: int, time: float | None, programming: int, precision: str,
-              keep_predictions: bool, calibrate: Sequence[str] = ()) -> Plan:
+              keep_predictions: bool, keep_events: bool, calibrate: Sequence[str] = ()) -> Plan:
     """Check everything that a run is given; raises `NeurosimError` on the first thing that cannot be."""
     if precision not in PRECISIONS:
         raise NeurosimError(f"precision is {precision!r}", where="deploy", allowed=" or ".join(PRECISIONS))
@@ -80,7 +82,7 @@ def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] |
     checked = _labels(labels, inputs.shape[1], classes)
     digest.update(checked.data)
     return Plan(lot, _numbers(dies), blocks, checked, inputs.shape[0], digest.hexdigest(), precision,
-                bool(keep_predictions), make_calibration(lot, inputs, calibrate))
+                bool(keep_predictions), bool(keep_events), make_calibration(lot, inputs, calibrate))
 
 
 def _labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> np.ndarray:

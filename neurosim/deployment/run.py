@@ -41,8 +41,8 @@ class Run:
     dataset: variables `accuracy [die]`; `spikes [die, layer]`, all spikes of the run; `events [die, place, event]`,
     what was counted where, over all samples (see `neurosim.energy.ledger`); where the profile prices it, `price [event,
     bound]` in joules and `static [bound]` in watts; `conversions` and `saturated [die, array]`, currents that were
-    converted, and those out of the converter's range; where kept `prediction [die, sample]`. Attributes say what was
-    run.
+    converted, and those out of the converter's range; where kept `prediction [die, sample]` and `sample_events [die,
+    sample, place, event]`. Attributes say what was run.
     """
 
     dataset: xr.Dataset
@@ -75,6 +75,27 @@ class Run:
         return xr.DataArray(found, {"die": data["die"], "place": [*data["place"].values, "chip"],
                                     "component": list(COMPONENTS), "bound": list(BOUNDS)},
                             ("die", "place", "component", "bound"), name="energy", attrs={"units": "J"})
+
+    @property
+    def sample_energy(self) -> xr.DataArray:
+        """Joules of each sample, `[die, sample, component, bound]`, all places together; `energy` is their mean. By
+        place: `dataset["sample_events"]` times `dataset["price"]`.
+
+        Raises
+        ------
+        NeurosimError
+            As `energy`; or the events of samples were not kept.
+        """
+        data = self.dataset
+        if "sample_events" not in data:
+            raise NeurosimError("the events of each sample were not kept", where="run",
+                                hint="deploy with keep_events=True, or --keep-events")
+        mean = self.energy
+        price = Prices(data["price"].values, data["static"].values)
+        found = [joules(die, price, 1, self.latency).sum(axis=1) for die in data["sample_events"].values]
+        named = {"die": data["die"], "component": mean["component"], "bound": mean["bound"]}
+        return xr.DataArray(np.stack(found), named, ("die", "sample", "component", "bound"), name="energy",
+                            attrs={"units": "J"})
 
     @property
     def latency(self) -> float | None:
@@ -191,6 +212,9 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
     if plan.keep_predictions:
         variables["prediction"] = (("die", "sample"), counts.prediction, {"long_name": "class given"})
         variables["label"] = (("sample",), plan.labels, {"long_name": "right class"})
+    if plan.keep_events:
+        variables["sample_events"] = (("die", "sample", "place", "event"), counts.sample_events,
+                                      {"long_name": "events of each sample"})
     if priced is not None:
         variables["price"] = (("event", "bound"), priced.per_event, {"units": "J"})
         variables["static"] = (("bound",), priced.static, {"units": "W"})

@@ -51,7 +51,7 @@ class Activity:
     """What the kernels counted in a run of `samples` samples of `steps` steps.
 
     spikes: of each neuron of a spiking population, int64 `[neurons]`. drives: of every array with weights, by its name
-    `layer/parameter`.
+    `layer/parameter`. Of several runs at once each array has their axis in front, and samples is that of one run.
     """
 
     samples: int
@@ -153,23 +153,26 @@ class Ledger:
         return None if name == "input" else name
 
     def count(self, activity: Activity, conductances: Callable[[str], np.ndarray] | None = None) -> np.ndarray:
-        """The counts, float64 `[place, event]` in the order of `places` and `EVENTS`.
+        """The counts, float64 `[place, event]` in the order of `places` and `EVENTS`; of several runs `[run, place,
+        event]`.
 
         conductances: gives the devices of an array of this die, siemens `[plane, *weight]`; None leaves `cells` at 0.
         """
-        found = np.zeros((len(self.places), len(EVENTS)))
-        for name, into in zip(self.places, found, strict=True):
+        runs = next(iter([*(np.shape(drive.reads) for drive in activity.drives.values()),
+                          *(fired.shape[:-1] for fired in activity.spikes.values())]), ())
+        found = np.zeros((*runs, len(self.places), len(EVENTS)))
+        for place, name in enumerate(self.places):
             if name in self.populations:
-                values = {"spikes": activity.spikes[name].sum() if name in activity.spikes else 0,
+                values = {"spikes": activity.spikes[name].sum(axis=-1) if name in activity.spikes else 0,
                           "neurons": self.populations[name] * activity.steps * activity.samples}
             else:
                 values = self._of_array(name, activity, conductances)
             for event, value in values.items():
-                into[_COLUMN[event]] = value
+                found[..., place, _COLUMN[event]] = value
         return found
 
     def _of_array(self, name: str, activity: Activity, conductances: Callable[[str], np.ndarray] | None
-                  ) -> dict[str, float]:
+                  ) -> dict[str, float | np.ndarray]:
         array, drive = self._arrays[name], activity.drives[name]
         active, reads = drive.active, drive.reads
         if not array.on_tiles:
@@ -177,7 +180,7 @@ class Ledger:
                     "hops": active @ array.others, "matches": active @ array.synapses}
         cells = 0.0
         if conductances is not None:
-            cells = float(self._strength(drive) @ self._driven(name, conductances(name)))
+            cells = self._strength(drive) @ self._driven(name, conductances(name))
         return {"matches": active @ array.synapses, "rows": active @ array.rows, "cells": cells,
                 "reads": reads * array.positions, "conversions": reads * array.conversions,
                 "digital": reads * array.conversions, "bits": reads * array.bits}

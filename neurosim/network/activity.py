@@ -46,6 +46,13 @@ def value_drive(signal: np.ndarray) -> Drive:
     return Drive(active, magnitudes, squares, float(most.max(initial=0.0)), int(reads))
 
 
+def stacked(drives: Iterable[Drive]) -> Drive:
+    """The drives of several samples, each for itself: arrays `[sample, inputs]`, reads `[sample]`, the peak of all."""
+    parts = list(drives)
+    return Drive(np.stack([p.active for p in parts]), np.stack([p.magnitudes for p in parts]),
+                 np.stack([p.squares for p in parts]), max(p.peak for p in parts), np.array([p.reads for p in parts]))
+
+
 def together(drives: Iterable[Drive]) -> Drive:
     """The drive of several blocks of samples."""
     parts = list(drives)

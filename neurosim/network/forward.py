@@ -18,8 +18,9 @@ import numpy as np
 from neurosim import engine
 from neurosim.engine.neurons import RESET_CODES
 from neurosim.errors import NeurosimError
-from neurosim.network.activity import Drive, spike_drive, together, value_drive
+from neurosim.network.activity import Drive, together, value_drive
 from neurosim.network.circuit_forward import normalised, run_circuit
+from neurosim.network.drives import drive_of, drive_of_block, each_drive, fed_back
 from neurosim.network.layers import (
     SPIKING,
     AdaptiveLIF,
@@ -39,7 +40,7 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
-from neurosim.network.reads import Read, Saturation, drive_of, read_conv, read_linear, read_product
+from neurosim.network.reads import Read, Saturation, read_conv, read_linear, read_product
 from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 from neurosim.network.signals import Block, Events, Signal
 
@@ -58,6 +59,7 @@ class Forward:
     `name/recurrent`.
     kept: `[time, batch, *shape]` of the layers asked for.
     saturation: for every array that is read through converters, by `layer/parameter`: how often they were out of range.
+    spikes_of_samples, drives_of_samples: spikes `[neurons]` and drives of each sample, where they were asked for.
     """
 
     scores: np.ndarray
@@ -66,6 +68,8 @@ class Forward:
     drives: dict[str, Drive]
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     saturation: dict[str, Saturation] = field(default_factory=dict)
+    spikes_of_samples: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    drives_of_samples: dict[str, list[Drive]] = field(default_factory=dict)
 
     @property
     def prediction(self) -> np.ndarray:
@@ -224,18 +228,21 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
 
 
 def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype = np.float32,
-              keep: tuple[str, ...] = (), output: bool = False) -> Forward:
-    """Run one block of samples with the parameters compiled into `steps`."""
+              keep: tuple[str, ...] = (), output: bool = False, by_sample: bool = False) -> Forward:
+    """Run one block of samples with the parameters compiled into `steps`; by_sample: count for each of them, too."""
     signals: dict[str, Signal] = {"input": block.signal}
     spikes: dict[str, np.ndarray] = {}
     drives: dict[str, Drive] = {}
     counts = {"input": block.drive.active}
     saturation = {f"{step.node.name}/{name}": Saturation() for step in steps for name in step.reads}
+    spikes_of_samples: dict[str, list[np.ndarray]] = {}
+    drives_of_samples: dict[str, list[Drive]] = {}
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
         if isinstance(first.layer, (Linear, Conv2d)) or (isinstance(first.layer, DPINeuron) and first.layer.inputs):
-            drives[first.name] = _drive(step.reads.get("weight"), incoming[0], counts.get(first.inputs[0]), block)
+            fired = counts.get(first.inputs[0])
+            drives[first.name] = drive_of_block(step.reads.get("weight"), incoming[0], fired, block)
         if isinstance(step.node.layer, DPINeuron):
             signals[step.node.name] = _run_circuit(step, incoming[0], block, dtype, counts)
         elif isinstance(step.node.layer, Population):
@@ -253,31 +260,25 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
             spikes[step.node.name] = counts[step.node.name]
             if step.arrays["recurrent"].size:
                 name = f"{step.node.name}/recurrent"
-                drives[name] = _fed_back(signals[step.node.name], counts[step.node.name], block)
+                drives[name] = fed_back(signals[step.node.name], counts[step.node.name], block)
                 if step.reads:
                     saturation[name].currents[0] += drives[name].reads * step.reads["recurrent"].converters
+        if by_sample:
+            own, size = signals[step.node.name], math.prod(network.shapes[step.node.name])
+            if first.name in drives:
+                drives_of_samples[first.name] = each_drive(step.reads.get("weight"), incoming[0], block, block.time,
+                                                           math.prod(network.shapes[first.inputs[0]]))
+            if f"{step.node.name}/recurrent" in drives:
+                drives_of_samples[f"{step.node.name}/recurrent"] = each_drive(
+                    step.reads.get("recurrent"), own, block, block.time - 1, size)
+            if step.node.name in spikes:
+                fired = each_drive(None, own, block, block.time, size)
+                spikes_of_samples[step.node.name] = [drive.active for drive in fired]
     last = signals[network.nodes[-1].name]
     return Forward(_read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
-                   {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation)
-
-
-def _drive(read: Read | None, signal: Signal, count: np.ndarray | None, block: Block) -> Drive:
-    """`count`: how often each neuron fired, where the signal is events."""
-    if isinstance(signal, Events):
-        return block.drive if signal is block.signal else spike_drive(count, np.count_nonzero(np.diff(signal.pointers)))
-    if signal is block.signal and (read is None or read.inputs is None):
-        return block.drive
-    return drive_of(read, signal, signal.ndim == 4 and bool(((signal == 0) | (signal == 1)).all()))
-
-
-def _fed_back(spikes: Events, count: np.ndarray, block: Block) -> Drive:
-    """The drive of recurrent weights: the spikes of every step but the last, which no step follows."""
-    last = np.arange(1, block.batch + 1) * block.time - 1
-    starts, stops = spikes.pointers[last], spikes.pointers[last + 1]
-    lost = np.concatenate([spikes.indices[a:b] for a, b in zip(starts, stops, strict=True)])
-    return spike_drive(count - np.bincount(lost, minlength=count.size),
-                       np.count_nonzero(np.diff(spikes.pointers)) - np.count_nonzero(stops > starts))
+                   {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation,
+                   spikes_of_samples, drives_of_samples)
 
 
 def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

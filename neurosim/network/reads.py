@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurosim import engine
-from neurosim.network.activity import Drive, together, value_drive
 from neurosim.network.signals import Block, Events
 from neurosim.streams import ReadKey, normal_reads
 
@@ -230,13 +229,6 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
                                    lambda t, own, rows=rows: own @ rows[tiles.bounds[t]:tiles.bounds[t + 1]])
                 out[row] += out.dtype.type(factor) * found
     count.currents[0] += sum(np.count_nonzero(own) for own in driven) * read.converters
-
-
-def drive_of(read: Read | None, signal: np.ndarray, spikes: bool) -> Drive:
-    """What an array is driven with by a signal `[steps, *shape]`: each slice of converted inputs drives it once."""
-    if read is None or read.inputs is None or spikes:
-        return value_drive(signal)
-    return together(value_drive(plane) for plane, _ in bit_planes(read.inputs, signal))
 
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,

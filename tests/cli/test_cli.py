@@ -85,13 +85,14 @@ def test_data(call):
 def test_deploy_and_report(call, model, tmp_path):
     run = tmp_path / "run.nc"
     arguments = ("deploy", model, "--inputs", tmp_path / "data.npz", "--profile", "pcm_hermes", "--dies", 7, "--seed",
-                 3, "--out", run, "--time", 3600, "--keep-predictions")
+                 3, "--out", run, "--time", 3600, "--keep-predictions", "--keep-events")
     code, out, err = call(*arguments, "--json")
     assert code == 0, err
     found = json.loads(out)
     assert found["dies"] == 7
     with xr.open_dataset(run) as data:
         assert data["prediction"].shape == (7, 8)
+        assert data["sample_events"].shape[:2] == (7, 8)
         assert found["summary"]["mean"]["value"] == pytest.approx(float(data["accuracy"].mean()))
     joules, sops = found["energy"]["nominal"], found["efficiency"]["sops"]["value"]
     assert found["efficiency"]["edp"]["nominal"] == pytest.approx(joules * found["latency"])

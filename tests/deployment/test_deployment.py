@@ -268,6 +268,6 @@ with cf.ThreadPoolExecutor(4) as pool:
 
 
 def test_the_plan_is_checked_before_anything_runs():
-    plan = make_plan(PCM, INPUTS, LABELS, 3, 1, None, 0, "float32", False)
+    plan = make_plan(PCM, INPUTS, LABELS, 3, 1, None, 0, "float32", False, False)
     assert plan.numbers == (0, 1, 2)
     assert plan.manifest["mapping"] == PCM.hash

@@ -68,7 +68,7 @@ def recount(net: ns.Network, mapped: object, die: object, inputs: np.ndarray, co
     walks = (("in/weight", inputs, "hidden", None), ("hidden/recurrent", kept["hidden"], "hidden", "hidden"),
              ("out/weight", kept["hidden"], "classes", "hidden"))
     arrays = {array.name: array for array in mapped.arrays}
-    for (place, source, target, home), t, b in itertools.product(walks, range(STEPS), range(SAMPLES)):
+    for (place, source, target, home), t, b in itertools.product(walks, range(STEPS), range(inputs.shape[1])):
         if place.endswith("recurrent") and t == STEPS - 1:
             continue  # these spikes would arrive in a step that is not there
         array, events = arrays[place], np.flatnonzero(source[t, b])
@@ -129,6 +129,52 @@ def test_cells_take_what_their_conductances_dissipate() -> None:
         assert found == pytest.approx(expected, rel=1e-12)
     cells = result.energy.sel(component="cells", bound="nominal").sum("place")
     assert float(cells.std("die")) > 0, "each die has its own conductances"
+
+
+@pytest.mark.parametrize(("name", "values", "core"), [
+    ("pcm_hermes", {**QUIET, "crossbar.rows": 8}, 1 << 40), ("dynap_se2", small_core(16), 16)])
+def test_counts_of_a_sample_equal_a_slow_recount(name: str, values: dict[str, object], core: int) -> None:
+    rng = np.random.default_rng(0)
+    net, inputs = network(rng), spikes(rng)
+    mapped = ns.map_network(net, ns.load_profile(name).with_values(values))
+    result = ns.deploy(mapped, inputs, np.zeros(SAMPLES, int), dies=2, keep_events=True, progress=False)
+    found = result.dataset["sample_events"]
+    for die, sample in itertools.product(range(2), range(SAMPLES)):
+        alone = inputs[:, [sample]]
+        expected = recount(net, mapped, ns.Dies(mapped, 0).parameters(die), alone, core)
+        for place, event in itertools.product(found["place"].values, EVENTS):
+            if event != "cells":
+                value = float(found.sel(die=die, place=place, event=event)[sample])
+                assert value == expected.get((place, event), 0), (sample, place, event)
+    assert float(found.sel(event="spikes").sum("place").std("sample").min()) > 0, "samples differ"
+
+
+@pytest.mark.parametrize("name", ["pcm_hermes", "dynap_se2", "pictures"])
+def test_samples_sum_to_the_run(name: str, tmp_path: object) -> None:
+    """With converters and slices as well; on any number of threads, and read from disk."""
+    rng = np.random.default_rng(13)
+    net, inputs = pictures(rng) if name == "pictures" else (network(rng), spikes(rng))
+    chip = ns.load_profile("pcm_hermes" if name == "pictures" else name)
+    if name != "dynap_se2":
+        chip = chip.with_values({"adc.bits": 6, "dac.v_read": 0.2, "dac.bits": 5, "dac.serial": True})
+    arguments = (ns.map_network(net, chip), inputs, np.zeros(SAMPLES, int), 3)
+    result = ns.deploy(*arguments, keep_events=True, out=tmp_path / "run.nc", progress=False)
+    np.testing.assert_allclose(result.dataset["sample_events"].sum("sample").values, result.dataset["events"].values,
+                               rtol=1e-12)
+    exact = [event for event in EVENTS if event != "cells"]
+    np.testing.assert_array_equal(result.dataset["sample_events"].sel(event=exact).sum("sample").values,
+                                  result.dataset["events"].sel(event=exact).values)
+    energy = result.sample_energy
+    assert energy.dims == ("die", "sample", "component", "bound")
+    np.testing.assert_allclose(energy.mean("sample").values, result.energy.sum("place").values, rtol=1e-12)
+    again = ns.deploy(*arguments, keep_events=True, threads=5, progress=False)
+    np.testing.assert_array_equal(again.dataset["sample_events"].values, result.dataset["sample_events"].values)
+    np.testing.assert_array_equal(ns.load_run(tmp_path / "run.nc").sample_energy.values, energy.values)
+    plain = ns.deploy(*arguments, progress=False)
+    np.testing.assert_array_equal(plain.dataset["events"].values, result.dataset["events"].values)
+    assert "sample_events" not in plain.dataset
+    with pytest.raises(NeurosimError, match=r"were not kept; deploy with keep_events=True, or --keep-events"):
+        plain.sample_energy  # noqa: B018
 
 
 def pictures(rng: np.random.Generator) -> tuple[ns.Network, np.ndarray]:
