@@ -5,11 +5,11 @@
 
 from neurosim.deployment.dispatch import deploy
 from neurosim.deployment.guided import guided
-from neurosim.deployment.ranges import find_ranges
 from neurosim.deployment.run import Run, load_run
 from neurosim.deployment.search import Pareto, load_pareto, pareto
 from neurosim.deployment.summary import Statistic, summarise
 from neurosim.deployment.sweep import Range, parse_range, settings
+from neurosim.dies import find_ranges
 
 __all__ = [
     "Pareto", "Range", "Run", "Statistic", "deploy", "find_ranges", "guided", "load_pareto", "load_run", "pareto",

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurosim.deployment.ranges import array_inputs, ranges_of
 from neurosim.dies import Dies, Ranges
+from neurosim.dies.ranges import array_inputs, ranges_of
 from neurosim.engine import LANES
 from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.mapping import DeviceArray

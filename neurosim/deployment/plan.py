@@ -13,8 +13,7 @@ import numpy as np
 
 from neurosim import __version__
 from neurosim.deployment.calibration import Calibration, make_calibration
-from neurosim.deployment.ranges import find_ranges
-from neurosim.dies import Dies
+from neurosim.dies import Dies, find_ranges
 from neurosim.energy import Ledger
 from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork

@@ -4,6 +4,8 @@ Nothing is stored: a die's numbers are a function of (seed, die, array, effect, 
 """
 
 from neurosim.dies.dies import Dies
+from neurosim.dies.nominal import nominal_planes, nominal_readout
+from neurosim.dies.ranges import find_ranges
 from neurosim.dies.reads import Ranges, Readout, by_tile
 
-__all__ = ["Dies", "Ranges", "Readout", "by_tile"]
+__all__ = ["Dies", "Ranges", "Readout", "by_tile", "find_ranges", "nominal_planes", "nominal_readout"]

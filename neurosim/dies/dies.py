@@ -33,7 +33,7 @@ class Dies:
     time:
         Seconds after programming at which the conductances are read; None is as programmed, before they age.
     ranges:
-        What the converters of each array are set to, by `layer/parameter`; see `neurosim.deployment.find_ranges`.
+        What the converters of each array are set to, by `layer/parameter`; see `find_ranges`.
     remap:
         Whether a weight's other devices are programmed so as to make up for a stuck one.
 
@@ -63,6 +63,10 @@ class Dies:
         """
         return self._parameters(die, crossbars=True)
 
+    def direct(self, die: int) -> dict[str, dict[str, np.ndarray]]:
+        """The same without weights on crossbars: parameters that stand for themselves."""
+        return self._parameters(die, crossbars=False)
+
     def reads(self, die: int, dtype: np.dtype = np.float32) -> dict[str, Read]:
         """How the crossbar tiles of one die are read, by `layer/parameter`; empty where fixed weights say it all."""
         if self._readout.plain:
@@ -70,12 +74,18 @@ class Dies:
         return {array.name: self.read_tiles(die, array, dtype) for array in self.mapped.arrays
                 if isinstance(array, DeviceArray)}
 
-    def read_tiles(self, die: int, array: DeviceArray, dtype: np.dtype = np.float32) -> Read:
-        """How one array of a die is read, converters or not."""
+    def effective(self, die: int, name: str) -> np.ndarray:
+        """Conductances of an array as its amplifiers see them, behind wires and drivers, siemens `[plane, *weight]`."""
+        return self._readout.effective(die, self._array(name), self.conductances(die, name))
+
+    def read_tiles(self, die: int, array: DeviceArray, dtype: np.dtype = np.float32,
+                   seen: np.ndarray | None = None) -> Read:
+        """How one array of a die is read, converters or not; seen: what `effective` gives, where it is known."""
         devices = self._devices(die, array)
         noisy = self._programmed.crossbar.read_noise is not None
         noise = array.planes(self._programmed.read_sd(devices)) if noisy else None
-        return self._readout.read(die, array, array.planes(devices.conductance), noise, np.dtype(dtype))
+        return self._readout.read(die, array, array.planes(devices.conductance), noise, np.dtype(dtype),
+                                  seen)
 
     def as_run(self, die: int,
                dtype: np.dtype = np.float32) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Read]]:
@@ -87,7 +97,7 @@ class Dies:
         >>> list(parameters), list(reads)
         (['linear'], [])
         """
-        return self._parameters(die, crossbars=self._readout.plain), self.reads(die, dtype)
+        return self.parameters(die) if self._readout.plain else self.direct(die), self.reads(die, dtype)
 
     @cached_property
     def _readout(self) -> Readout:

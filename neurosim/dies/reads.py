@@ -130,12 +130,13 @@ class Readout:
         return (None, lines[1]) if wires.level == "column" else (lines[0], lines[1])
 
     def read(self, die: int, array: DeviceArray, planes: np.ndarray, read_sd: np.ndarray | None,
-             dtype: np.dtype) -> Read:
+             dtype: np.dtype, seen: np.ndarray | None = None) -> Read:
         """An array of a die as it is read; read_sd: of each device, siemens `[plane, *weight]`.
 
-        Behind wires, the noise of a device is damped as its current is: to first order by g_eff / g.
+        Behind wires, the noise of a device is damped as its current is: to first order by g_eff / g. seen: the
+        effective conductances, where they are known already.
         """
-        seen = self.effective(die, array, planes)
+        seen = self.effective(die, array, planes) if seen is None else seen
         tiling, ranges = array.tiling, self.ranges.get(array.name, Ranges())
         separate = self.profile.adc is not None and self.profile.adc.converts == "column"
         shape = (seen.shape[0], tiling.outputs, tiling.inputs)

@@ -223,6 +223,13 @@ def _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, coun
                 out[i, n] += tiles.offset[t, n] * inputs[i]
 
 
+@kernel
+def tile_codes(sums, found, tiles, t):
+    """The codes of a tile's sums `[steps, w]`, in their place. found: scratch `[w]`."""
+    for i in range(sums.shape[0]):
+        convert(sums[i], found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes, tiles.half, sums.shape[1])
+
+
 def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, out: np.ndarray, counts: np.ndarray,
                 driven: np.ndarray, currents: Currents | None = None) -> None:
     """``out += y`` for inputs x `[steps, inputs]` that are any numbers, on BLAS; noise `[steps, tiles w]`; driven, bool

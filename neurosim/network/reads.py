@@ -151,7 +151,8 @@ def read_conv(read: Read, x: np.ndarray, block: Block, bias: np.ndarray, layer: 
     spikes = bool(((x == 0) | (x == 1)).all())
     for rows, samples in _chunks(read, block, height * width):
         seen = engine.patches(x[rows], layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
-        found = np.zeros((seen.shape[0] * height * width, read.tiles.worth.shape[1]), bias.dtype)
+        wide = shape[0] + -shape[0] % engine.LANES
+        found = np.zeros((seen.shape[0] * height * width, wide), bias.dtype)
         read_vectors(read, seen.reshape(found.shape[0], -1), samples, block.time, found, count, spikes)
         found = found[:, :shape[0]].reshape(-1, height, width, shape[0]).transpose(0, 3, 1, 2)
         np.add(found, bias[:, None, None], out=out[rows])

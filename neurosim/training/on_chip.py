@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
-from neurosim.dies import Dies
+from neurosim.dies import Dies, Ranges, find_ranges
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, map_network
 from neurosim.network import DPINeuron, Network
@@ -32,7 +32,9 @@ from neurosim.training.deviations import Move, moved
 from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
 from neurosim.training.objective import logits_of, output_of
+from neurosim.training.on_tiles import Damping, arrays_of_tiles, learnt, read_arrays, read_weights, refuse_reads
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
+from neurosim.training.reading import OnTiles
 from neurosim.training.spreads import devices_of, spreads_of
 
 #: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion
@@ -41,18 +43,24 @@ ON_CHIP: dict[str, dict[str, float]] = {
     "awp": {"size": 1 / 3}, "robust": {"eta": 1.0, "size": 1 / 3}}
 MODES = ("nominal", "sampled", "noise", "attack")
 SHORT = Attack(size=1.0, steps=3)
+_SAMPLES = 1 << 31  # numbers of samples that training gives away before it begins anew
 TRAINING_LOT = 1 << 63  # that nobody deploys who counts seeds from 0: a network is judged on dies that it did not see
 Result = torch.Tensor | tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A module's parameters as the devices of one die; die is None for devices as they are meant to be."""
+    """A module's parameters as the devices of one die; die is None for devices as they are meant to be.
+
+    reads: how its crossbars are read, where that is trained with. sample: the number of the first sample in the data.
+    """
 
     die: int | None
     parts: Mapping[str, Part]
     links: Mapping[str, Link]
     tensors: Mapping[str, torch.Tensor]
+    reads: Mapping[str, OnTiles] = field(default_factory=dict)
+    sample: int = 0
 
     @property
     def devices(self) -> dict[str, torch.Tensor]:
@@ -81,6 +89,12 @@ class Placement:
             made.update(self.links[name].write({**self.tensors, **made}, array))
         return made
 
+    def tensors_on(self, devices: Mapping[str, torch.Tensor], steps: int, samples: range) -> dict[str, torch.Tensor]:
+        """All tensors of the module for a run of so many steps: weights that are read know how."""
+        samples = range(self.sample + samples.start, self.sample + samples.stop)
+        return {**self.tensors, **self.module_tensors(devices),
+                **read_weights(self.reads, self.links, self.tensors, devices, steps, samples)}
+
 
 class OnChip(nn.Module):
     """A module on a chip type, to be trained there.
@@ -94,8 +108,10 @@ class OnChip(nn.Module):
     attack    nominal devices, moved as `attack` finds inside a box of so many spreads of each of them
     ========  ========================================================================================================
 
-    With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32. Devices are
-    as they stand: what a read or a converter adds in each step of a run is not trained with. Of circuits they are the
+    With `per_step` dies in a step each runs its share of the batch. Mapping and dies are made in float32. With `reads`
+    every product is a read of tiles: drivers, wires, read noise, converters, as deployment has them; nominal devices
+    are read through nominal converters without noise. Without it devices are as they stand: what a read or a
+    converter adds in each step of a run is not trained with. Of circuits devices are the
     currents of `circuit_placing`, by the names of the biases, "leakage" and "weight".
 
     Parameters
@@ -119,6 +135,16 @@ class OnChip(nn.Module):
     exact_forward:
         The output's value is that of the simulator which deployment runs, on the same devices; its gradient is
         the module's, with its surrogates. For outputs of the module that are those of the network's last layer.
+    reads:
+        Train with every read of a weight, see `neurosim.training.reading`. Slower: what the module does in one go over
+        all steps is done step by step.
+    learn_ranges:
+        Of the converters, with reads: one factor for the inputs and one for the currents of each array, see
+        `neurosim.training.rounding`; else they stay what `find_ranges` gives for the sample at the beginning. A range
+        that the chip fixes is not learnt. `to_network` hands them to deployment.
+    wires_every:
+        With reads and wires: the wires are solved for in every n-th step of training; in between each device is damped
+        as it was then. 1: they are those of the die in every step.
 
     Raises
     ------
@@ -131,16 +157,23 @@ class OnChip(nn.Module):
     def __init__(self, module: nn.Module, profile: Profile, sample: np.ndarray, *, dt: float = 1e-3,
                  mode: str = "sampled", seed: int = TRAINING_LOT, dies: int = 8, per_step: int = 1,
                  programming: int = 0, time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
-                 exact_forward: bool = False) -> None:
+                 exact_forward: bool = False, reads: bool = False, learn_ranges: bool = True,
+                 wires_every: int = 1) -> None:
         super().__init__()
         if mode not in MODES:
             raise NeurosimError(f"mode is {mode!r}", where="OnChip", allowed=", ".join(MODES))
-        for name, value in (("dies", dies), ("per_step", per_step)):
+        for name, value in (("dies", dies), ("per_step", per_step), ("wires_every", wires_every)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise NeurosimError(f"{name} is {value!r}", where="OnChip", allowed="a whole number from 1 up")
         self.module, self.profile, self.mode, self.seed = module, profile, mode, seed
         self.dies, self.per_step, self.programming, self.time = dies, per_step, programming, time
         self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
+        self.reads, self.learn_ranges, self._damping = reads, learn_ranges, Damping(wires_every)
+        # what no read shows is left out, so that nobody is asked for the ranges of converters that are not there
+        self._chip = profile if reads else profile.model_copy(update={"adc": None})
+        if exact_forward and reads:
+            raise NeurosimError("exact_forward stands beside reads", where="OnChip", allowed="one of them",
+                                hint="reads has the values of the simulator in every product")
         if exact_forward and any(isinstance(part, _NormBase) for part in module.modules()):
             raise NeurosimError("the module has a normalisation, whose statistics move in training",
                                 where="OnChip, exact_forward", hint="train with the module's own forward")
@@ -159,9 +192,16 @@ class OnChip(nn.Module):
         self._mapped: tuple[tuple[tuple[int, int], ...], MappedNetwork, list[torch.Tensor]] | None = None
         self._shown: tuple[int, int] | None = None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        Dies(self.mapped(), seed, programming, time)  # refuses what is out of range, now
+        self._ranges: Mapping[str, Ranges] = {}
         if not circuits:
             self._refuse_what_is_not_linked()
+        if reads:
+            refuse_reads(profile, self.mapped(), self._links)
+            found = find_ranges(self.mapped(), self._sample)
+            self._ranges = {array.name: found.get(array.name, Ranges()) for array in arrays_of_tiles(self.mapped())}
+        factors = nn.Parameter(torch.zeros(len(self._ranges), 2), learn_ranges) if reads else None
+        self.register_parameter("range_factors", factors)  # their logarithms
+        self._lot(self.mapped(), seed, self.range_factors)  # refuses what is out of range, now
         self._spreads = None if profile.crossbar is None else spreads_of(profile, programming, time)
         if mode == "attack" and not self.place().reach:
             raise NeurosimError("no device spreads, so there is nothing to attack", where=f"profile {profile.name}",
@@ -206,8 +246,11 @@ class OnChip(nn.Module):
                 nodes.append(replace(node, layer=replace(node.layer, **new)) if new else node)
             network = replace(self._network, nodes=tuple(nodes))
             # the tensors are kept, so that none of another network gets their id
-            self._mapped = (state, map_network(network, self.profile), [tensors[name] for name in used])
+            self._mapped = (state, map_network(network, self._chip), [tensors[name] for name in used])
         return self._mapped[1]
+
+    def _lot(self, mapped: MappedNetwork, seed: int, factors: torch.Tensor | None) -> Dies:
+        return Dies(mapped, seed, self.programming, self.time, {} if factors is None else learnt(self._ranges, factors))
 
     # devices
 
@@ -218,28 +261,34 @@ class OnChip(nn.Module):
         parameters: in the place of the module's own, by their names in this module ("module.fc1.weight").
         """
         tensors = tensors_of(self.module)
-        for name, value in (parameters or {}).items():
+        parameters = dict(parameters or {})
+        factors = parameters.pop("range_factors", self.range_factors)
+        for name, value in parameters.items():
             tensors[name.removeprefix("module.")] = value
         mapped = self._mapped_with(tensors)
         die, seed = die if isinstance(die, tuple) else (die, self.seed)
         if mapped.configuration is not None:
             parts, links, beside = placed_circuit(mapped, seed, die, self._links, tensors)
             return Placement(die, parts, links, {**tensors, **beside})
-        lot = Dies(mapped, seed, self.programming, self.time)
-        made = {} if die is None else lot.parameters(die)
+        lot = self._lot(mapped, seed, factors)
+        made = {} if die is None else lot.direct(die) if self.reads else lot.parameters(die)
         parts, number = {}, next(self.module.parameters()).dtype
         for array in mapped.arrays:
             link = self._links[array.name]
             wanted, own = link.read(tensors).to(number), made.get(array.layer, {}).get(array.parameter)
             if isinstance(array, DeviceArray):
-                devices = None if die is None else devices_of(array, lot.conductances(die, array.name))
+                planes = None if die is None else lot.conductances(die, array.name)
+                devices = None if die is None else devices_of(array, planes)
+                own = array.weight(planes) if self.reads and die is not None else own
                 masked = None if link.mask is None else link.read({**tensors, link.tensor: torch.ones_like(
                     tensors[link.tensor])}) == 0
                 part = placed_on_crossbar(array, self.profile.crossbar, self._spreads, wanted, masked, devices)
                 parts[array.name] = corrected(part, aimed_at(array) if own is None else own)
             else:
                 parts[array.name] = placed_direct(array, wanted, own)
-        return Placement(die, parts, self._links, tensors)
+        step = int(self.steps) if self.training else None
+        read = read_arrays(lot, die, parts, factors, self._damping, step) if self.reads else {}
+        return Placement(die, parts, self._links, tensors, read)
 
     def placements(self, inputs: torch.Tensor, parameters: Mapping[str, torch.Tensor] | None = None
                    ) -> list[Placement]:
@@ -254,7 +303,9 @@ class OnChip(nn.Module):
             placement = self.place(None, parameters)
             return [self._attacked(placement, inputs, step)]
         numbers = range(step * self.per_step, (step + 1) * self.per_step)
-        return [self.place(n % self.dies if self.mode == "sampled" else n, parameters) for n in numbers]
+        first = step * inputs.shape[1] % _SAMPLES  # no read is that of another step
+        return [replace(self.place(n % self.dies if self.mode == "sampled" else n, parameters), sample=first)
+                for n in numbers]
 
     def _attacked(self, placement: Placement, inputs: torch.Tensor, step: int) -> Placement:
         """Devices moved by an attack, the start of which belongs to the step."""
@@ -266,10 +317,10 @@ class OnChip(nn.Module):
         return replace(placement, parts={name: replace(part, devices=there[name])
                                          for name, part in placement.parts.items()})
 
-    def run(self, placement: Placement, devices: Mapping[str, torch.Tensor], inputs: torch.Tensor,
+    def run(self, placement: Placement, devices: Mapping[str, torch.Tensor], inputs: torch.Tensor, first: int = 0,
             **options: torch.Tensor) -> Result:
-        """What the module gives for inputs `[time, batch, *shape]` on devices of a placement."""
-        tensors = {**placement.tensors, **placement.module_tensors(devices)}
+        """What the module gives for inputs `[time, batch, *shape]` on devices of a placement; first: sample of them."""
+        tensors = placement.tensors_on(devices, inputs.shape[0], range(first, first + inputs.shape[1]))
         result = functional_call(self.module, tensors, (inputs,), options)
         return self._simulated(placement, devices, inputs, result) if self.exact_forward else result
 
@@ -305,7 +356,7 @@ class OnChip(nn.Module):
         """Each die with its share of the batch; of fewer samples than dies, the last dies get none."""
         shares = inputs.tensor_split(min(len(dies), inputs.shape[1]), dim=1)
         ends = np.cumsum([share.shape[1] for share in shares])
-        results = [self.run(placement, devices, share, **{
+        results = [self.run(placement, devices, share, end - share.shape[1], **{
             name: value[end - share.shape[1]:end] if value.ndim > 1 else value for name, value in options.items()})
             for (placement, devices), share, end in zip(dies, shares, ends, strict=False)]
         if len(results) == 1:
@@ -334,7 +385,9 @@ class OnChip(nn.Module):
         """Which chip it trained on, and how."""
         return {"profile": self.profile.name, "profile_hash": self.profile.hash, "mode": self.mode, "dies": self.dies,
                 "per_step": self.per_step, "seed": self.seed, "programming": self.programming, "time": self.time,
-                "attack": asdict(self.attack) if self.mode == "attack" else None, "exact_forward": self.exact_forward}
+                "attack": asdict(self.attack) if self.mode == "attack" else None, "exact_forward": self.exact_forward,
+                **({"reads": True, "learn_ranges": self.learn_ranges, "wires_every": self._damping.every}
+                   if self.reads else {})}
 
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""

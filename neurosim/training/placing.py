@@ -35,12 +35,22 @@ class Part:
     """One array of devices.
 
     devices: their values, differentiable in the array of the network. move: what one unit of spread does to them, None
-    where nothing spreads. value: from devices to the array as the network sees it.
+    where nothing spreads. value: from devices to the array as the network sees it. cells: for tiles that are read.
     """
 
     devices: torch.Tensor
     move: Move | None
     value: Callable[[torch.Tensor], torch.Tensor]
+    cells: Cells | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Devices as conductances. planes: from devices to shares of g_max, `[plane, out, ...in]`. growth: 1 with the
+    derivative of the scale, by which all that a tile gives is multiplied, `[tile of inputs, out]`."""
+
+    planes: Callable[[torch.Tensor], torch.Tensor]
+    growth: torch.Tensor
 
 
 class _Exactly(torch.autograd.Function):
@@ -151,7 +161,16 @@ def placed_on_crossbar(array: DeviceArray, crossbar: Crossbar, spreads: Spreads,
             total = total + largest * scale * ratio * shared
         return total if offset is None else total + offset
 
-    return Part(devices, _reach(array, crossbar, spreads, per_device * growth, masked), value)
+    def planes(found: torch.Tensor) -> torch.Tensor:
+        each = found[:own].reshape(shape) / (torch.where(scale > 0, scale, 1.0) * ratio * largest)
+        if not array.reference.size:
+            return each
+        shared = found[own:].reshape(array.reference.shape).repeat_interleave(array.tiling.tile_outputs, dim=1)
+        return torch.cat([each, shared[:, :shape[1]]])
+
+    starts = torch.arange(0, array.tiling.inputs, array.tiling.tile_inputs, device=wanted.device)
+    cells = Cells(planes, ratio.expand(shape[1:]).reshape(shape[1], -1)[:, starts].T)
+    return Part(devices, _reach(array, crossbar, spreads, per_device * growth, masked), value, cells)
 
 
 def aimed_at(array: DeviceArray) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch.autograd.function import FunctionCtx
+from torch.overrides import has_torch_function
 
 from neurosim.engine import learning
 from neurosim.engine.learning_backward import Carry
@@ -44,8 +45,9 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
     if len(dtypes) > 1:
         raise NeurosimError(f"inputs of {inputs.dtype} meet {', '.join(str(d) for d in dtypes - {inputs.dtype})}",
                             where="neurons", allowed="one precision", hint="take module.to(inputs.dtype)")
-    if inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
-        return stepwise(inputs, weight, neurons, state, rule, readout, backend_of(inputs.device))
+    read = has_torch_function(tensors)  # weights that a chip reads, see `read_weight`
+    if read or inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
+        return stepwise(inputs, weight, neurons, state, rule, readout, None if read else backend_of(inputs.device))
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     spikes, output, *last, _ = _Fused.apply(rule, keep, *tensors)
     return spikes, output, State(*(None if old is None else new for old, new in zip(state, last, strict=True)))

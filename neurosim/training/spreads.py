@@ -32,7 +32,7 @@ def spreads_of(profile: Profile, programming: int = 0, time: float | None = None
     array([0.16, 1.  ])
     """
     crossbar = profile.crossbar.model_copy(update={"stuck": None} if hasattr(profile.crossbar, "stuck") else {})
-    free = profile.model_copy(update={"limits": type(profile.limits)(), "crossbar": crossbar})
+    free = profile.model_copy(update={"limits": type(profile.limits)(), "crossbar": crossbar, "adc": None})
     weight = np.tile(np.linspace(-1, 1, _LEVELS), (_COPIES, 1))
     mapped = map_network(Network.sequential([Linear(weight)], (_LEVELS,), dt=1e-3), free)
     (array,) = (array for array in mapped.arrays if isinstance(array, DeviceArray))

@@ -1,7 +1,7 @@
 """What converters are set to: full scales of inputs and currents, from data that run through the network itself.
 
-The ranges belong to the design: they are found once, with the nominal conductances, for all dies. `calibration` has the
-step that finds them again on each die.
+The ranges belong to the design: they are found once, with the nominal conductances, for all dies. Calibration has a
+step that finds them again on each die; training may learn them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim.dies import Ranges
+from neurosim.dies.reads import Ranges
 from neurosim.engine import patches
 from neurosim.mapping import DeviceArray, MappedNetwork
 from neurosim.network import Conv2d, Network
