@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import typer
 
+from neurosim.cli.chip import chip_of
 from neurosim.cli.output import JSON, command_line, key_values, print_json, seconds
 from neurosim.errors import NeurosimError
 
@@ -30,6 +31,7 @@ def deploy(
     calibrate: list[str] = typer.Option([], help="Steps after programming, in order: gdc, gdc_column, adc, scale, "
                                                  "batchnorm, remap; several with commas, or one each time."),
     adc_bits: int = typer.Option(None, help="Bits of the converters: the profile's adc.bits."),
+    dac_bits: int = typer.Option(None, help="Bits of inputs that are no spikes: the profile's dac.bits."),
     wires: str = typer.Option(None, help="none, column, full or nonlinear: the profile's wires.level."),
     programming: int = typer.Option(0, help="Which programming of the dies: other write noise on the same devices."),
     inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
@@ -45,17 +47,10 @@ def deploy(
     from neurosim.deployment import deploy as run_dies
     from neurosim.mapping import map_network
     from neurosim.network import Network
-    from neurosim.profile import load_profile
 
     network = Network.load(model)
-    chip = load_profile(profile)
-    if mismatch is not None:
-        chip = chip.with_mismatch(mismatch)
-    if change:
-        chip = chip.with_values(key_values(change, "--set"))
-    reading = {"adc.bits": adc_bits, "wires.level": wires}
-    if any(value is not None for value in reading.values()):
-        chip = chip.with_values({key: value for key, value in reading.items() if value is not None})
+    chip = chip_of(profile, key_values(change, "--set"), {"adc_bits": adc_bits, "dac_bits": dac_bits, "wires": wires},
+                   mismatch)
     if threshold is not None and not 0 <= threshold <= 1:
         raise NeurosimError(f"threshold is {threshold:g}", where="--threshold", allowed="an accuracy from 0 to 1")
     mapped = map_network(network, chip, level)

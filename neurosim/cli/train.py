@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from neurosim.cli.chip import READING, chip_of
 from neurosim.cli.config import merged
 from neurosim.cli.output import JSON, command_line, key_values, print_json
 from neurosim.errors import NeurosimError, did_you_mean
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from neurosim.tasks import Task
     from neurosim.training import OnChip, Trained
 
+_RANGED = 64  # samples that ranges of converters are found from
+
 
 def train(
     task: str = typer.Argument(None, help="Name of a task; see `neurosim data list`."),
@@ -35,8 +38,9 @@ def train(
     out: Path = typer.Option(None, "--out", "-o", help="The model file to write (HDF5); metrics and, until it is "
                                                        "whole, a checkpoint lie beside it."),
     config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, level, "
-                                           "on_chip, epochs, seed, device, teacher, and tables [setting], [size], "
-                                           "[task_option], [chip_option]. The command line counts more."),
+                                           "on_chip, adc_bits, dac_bits, wires, epochs, seed, device, teacher, and "
+                                           "tables [setting], [size], [task_option], [chip_option], [set]. The "
+                                           "command line counts more."),
     resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
                                                         "without the interruption."),
     profile: str = typer.Option(None, help="Chip type; a network that it cannot hold is refused before training."),
@@ -48,7 +52,12 @@ def train(
                                                         "their spread. Default: none; at the level of circuits noise "
                                                         "for the recipe standard, nominal for others."),
     chip_option: list[str] = typer.Option([], help="KEY=VALUE for --on-chip: dies, per_step, seed, programming, time, "
-                                                   "attack_size, attack_steps, exact_forward."),
+                                                   "attack_size, attack_steps, exact_forward, reads, learn_ranges."),
+    adc_bits: int = typer.Option(None, help="Train with converters of so many bits: the profile's adc.bits. With this, "
+                                            "--dac-bits or --wires, --on-chip trains with every read (reads=true)."),
+    dac_bits: int = typer.Option(None, help="Bits of inputs that are no spikes: the profile's dac.bits."),
+    wires: str = typer.Option(None, help="none, column, full or nonlinear: the profile's wires.level."),
+    change: list[str] = typer.Option([], "--set", help="KEY=VALUE of the profile, such as crossbar.levels=16."),
     epochs: int = typer.Option(None, help="Default: that of the task."),
     teacher: Path = typer.Option(None, help="A model file whose answers the recipe robust holds the network to."),
     seed: int = typer.Option(None, help="Of the weights, the order of samples, and the recipe's noise. Default: 0."),
@@ -62,7 +71,6 @@ def train(
     from neurosim.mapping import map_network
     from neurosim.network import Network
     from neurosim.network.forward import run
-    from neurosim.profile import load_profile
     from neurosim.tasks import load_task
     from neurosim.training.samples import device_of
 
@@ -70,7 +78,8 @@ def train(
         "task": task, "recipe": recipe, "out": out, "profile": profile, "level": level, "epochs": epochs, "seed": seed,
         "device": device, "teacher": teacher, "setting": key_values(setting, "--setting"),
         "size": key_values(size, "--size"), "task_option": key_values(task_option, "--task-option"), "on_chip": on_chip,
-        "chip_option": key_values(chip_option, "--chip-option")})
+        "chip_option": key_values(chip_option, "--chip-option"), "set": key_values(change, "--set"),
+        "adc_bits": adc_bits, "dac_bits": dac_bits, "wires": wires})
     for name, value in {"recipe": "standard", "seed": 0, "device": "cpu", "level": "neuron"}.items():
         given.setdefault(name, value)
     for name in ("task", "out"):
@@ -78,7 +87,7 @@ def train(
             raise NeurosimError(f"{name} is missing", where="train", hint="see neurosim train --help")
     device_of(given["device"])
     out = Path(given["out"])
-    chip = load_profile(given["profile"]) if "profile" in given else None
+    chip = _chip(given)
     if not out.parent.is_dir():
         raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
     clean = Network.load(given["teacher"]) if "teacher" in given else None
@@ -121,6 +130,21 @@ def _teacher(network: Network | None) -> nn.Module | None:
     from neurosim.training import SpikingNetwork
 
     return None if network is None else SpikingNetwork.from_network(network, dtype=torch.float32)
+
+
+def _chip(given: dict[str, object]) -> Profile | None:
+    """The chip type; what is said of its reads is trained with."""
+    reading = {name: given[name] for name in READING if name in given}
+    if reading and "on_chip" not in given:
+        raise NeurosimError(f"{', '.join(reading)} without on_chip", where="train",
+                            hint="say how to train on the chip: --on-chip nominal|sampled|noise|attack")
+    if "profile" not in given:
+        if given["set"]:
+            raise NeurosimError("--set without a profile", where="train", hint="say --profile NAME")
+        return None
+    if reading:
+        given["chip_option"] = {"reads": True, **given["chip_option"]}
+    return chip_of(given["profile"], given["set"], reading)
 
 
 def _refuse_level(level: object, chip: Profile | None) -> None:
@@ -178,7 +202,8 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
     else:
         defaults = DEFAULTS[data.name]
         model = build(data.name, data.channels, len(data.classes), seed, **(size or {}))
-    sample = data.validation.inputs[:, :8]
+    reads = bool((chip_options or {}).get("reads"))
+    sample = data.train.inputs[:, :_RANGED] if reads else data.validation.inputs[:, :8]
     options = {**defaults.training, **(settings or {})}
     if on_chip is not None or chip_options:
         model = _on_chip(model, chip, sample, on_chip, chip_options or {}, dt=data.dt,
@@ -203,7 +228,8 @@ def _on_chip(model: nn.Module, chip: Profile | None, sample: np.ndarray, mode: s
     if chip is None or mode is None:
         raise NeurosimError(f"{'profile' if chip is None else 'on_chip'} is missing", where="train on a chip",
                             hint="say --profile NAME --on-chip nominal|sampled|noise|attack")
-    known = ("dies", "per_step", "seed", "programming", "time", "attack_size", "attack_steps", "exact_forward")
+    known = ("dies", "per_step", "seed", "programming", "time", "attack_size", "attack_steps", "exact_forward", "reads",
+             "learn_ranges")
     for name in options:
         if name not in known:
             raise NeurosimError(f"there is no option {name!r}", where="train on a chip", allowed=", ".join(known),

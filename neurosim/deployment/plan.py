@@ -13,7 +13,7 @@ import numpy as np
 
 from neurosim import __version__
 from neurosim.deployment.calibration import Calibration, make_calibration
-from neurosim.dies import Dies, find_ranges
+from neurosim.dies import Dies, ranges_of_design
 from neurosim.energy import Ledger
 from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork
@@ -73,7 +73,7 @@ def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] |
     if precision not in PRECISIONS:
         raise NeurosimError(f"precision is {precision!r}", where="deploy", allowed=" or ".join(PRECISIONS))
     blocks = compile_inputs(mapped.network, inputs, np.dtype(precision))
-    lot = Dies(mapped, seed, programming, time, find_ranges(mapped, inputs))
+    lot = Dies(mapped, seed, programming, time, ranges_of_design(mapped, inputs))
     inputs = np.asarray(inputs)
     classes = int(np.prod(mapped.network.output_shape))
     digest = hashlib.sha256(repr((inputs.shape, inputs.dtype.str)).encode())

@@ -14,6 +14,7 @@ import xarray as xr
 from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
+from neurosim.dies import layout
 from neurosim.energy import (
     BOUNDS,
     COMPONENTS,
@@ -169,6 +170,8 @@ class Run:
         lines = [f"{self.accuracy.size} dies of {attrs['profile']}, seed {attrs['seed']}, {attrs['samples']} samples x "
                  f"{attrs['steps']} steps of {attrs['dt']:g} s; the network itself: {self.ideal_accuracy:.2%}"]
         lines += [f"  {statistic}" for statistic in self.summary()]
+        if "ranges" in attrs:
+            lines.append(f"  ranges of converters: {attrs['ranges']}")
         if self.calibration is not None:
             means = self.calibration.mean("die")
             lines.append("  mean after calibration: " + ", ".join(
@@ -224,7 +227,16 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
                    "place": np.array(plan.ledger.places, object), "event": np.array(EVENTS, object),
                    "bound": np.array(BOUNDS, object),
                    "neurons": (("layer",), np.array(list(layers.values()), np.int64))}
+    profile, learnt = plan.mapped.profile, network.ranges
+    if profile.adc is None and (profile.dac is None or profile.dac.bits is None):
+        ranges = ""
+    elif not learnt.arrays:
+        ranges = "found from the data"
+    else:
+        fits = learnt.layout == layout(profile)
+        ranges = "learnt in training" if fits else f"found from the data: those learnt are of {learnt.layout}"
     attributes = {
+        **({"ranges": ranges} if ranges else {}),
         **({} if timed is None else {"latency": timed.latency, "throughput": timed.throughput}),
         **({} if covered is None else {"area": covered}),
         "title": "neurosim run", "profile": plan.mapped.profile.name, "family": plan.mapped.profile.family,

@@ -5,7 +5,9 @@ Nothing is stored: a die's numbers are a function of (seed, die, array, effect, 
 
 from neurosim.dies.dies import Dies
 from neurosim.dies.nominal import nominal_planes, nominal_readout
-from neurosim.dies.ranges import find_ranges
-from neurosim.dies.reads import Ranges, Readout, by_tile
+from neurosim.dies.ranges import find_ranges, layout, ranges_of_design
+from neurosim.dies.reads import Readout, by_tile
+from neurosim.network.ranges import Ranges
 
-__all__ = ["Dies", "Ranges", "Readout", "by_tile", "find_ranges", "nominal_planes", "nominal_readout"]
+__all__ = ["Dies", "Ranges", "Readout", "by_tile", "find_ranges", "layout", "nominal_planes",
+           "nominal_readout", "ranges_of_design"]

@@ -11,9 +11,10 @@ import numpy as np
 from neurosim.devices import decay_with_factor, spread_factor
 from neurosim.dies.circuit import CircuitDie
 from neurosim.dies.memristors import Devices, Programmed, Targets, refuse_time
-from neurosim.dies.reads import Ranges, Readout
+from neurosim.dies.reads import Readout
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
+from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Read
 from neurosim.streams import DieKey, Effect, ProgramKey, ReadKey, normal
 

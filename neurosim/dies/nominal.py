@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neurosim.dies.reads import Ranges, Readout
+from neurosim.dies.reads import Readout
 from neurosim.mapping import DeviceArray, MappedNetwork
+from neurosim.network.ranges import Ranges
 from neurosim.profile import Profile, Quantity
 from neurosim.profile.quantity import Entry
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim.dies.reads import Ranges
 from neurosim.engine import patches
 from neurosim.mapping import DeviceArray, MappedNetwork
 from neurosim.network import Conv2d, Network
 from neurosim.network.forward import run
+from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Inputs, bit_planes
-from neurosim.profile import ADC, DAC
+from neurosim.profile import ADC, DAC, Profile
 
 _VECTORS = 1 << 15  # input vectors of an array that are looked at, evenly from all
 
@@ -39,6 +39,34 @@ def find_ranges(mapped: MappedNetwork, inputs: np.ndarray, samples: int = 64) ->
         separate = profile.adc is not None and profile.adc.converts == "column"
         found[array.name] = ranges_of(array, x, nominal_rows(array, separate), profile.adc, profile.dac)
     return found
+
+
+def ranges_of_design(mapped: MappedNetwork, inputs: np.ndarray) -> dict[str, Ranges]:
+    """Those that the network was trained with, where it was trained for such crossbars and their ranges come from data;
+    else those of the data, as `find_ranges` has them."""
+    found, learnt = find_ranges(mapped, inputs), mapped.network.ranges
+    if learnt.layout != layout(mapped.profile):
+        return found
+    return {name: Ranges(one.inputs if learnt.arrays[name].inputs is None or one.inputs is None
+                         else learnt.arrays[name].inputs,
+                         one.currents if learnt.arrays[name].currents is None else learnt.arrays[name].currents)
+            if name in learnt.arrays else one for name, one in found.items()}
+
+
+def layout(profile: Profile) -> str:
+    """What currents depend on, beside the weights: what a learnt range may be taken over for."""
+    crossbar, adc, dac = profile.crossbar, profile.adc, profile.dac
+    if crossbar is None:
+        return ""
+    cells = crossbar.cells
+    said = [f"{crossbar.g_min.value:g} to {crossbar.g_max.value:g} S",
+            f"{crossbar.rows.value:g} x {crossbar.columns.value:g}", f"scale by {crossbar.scale}",
+            f"{cells.kind} {cells.devices} {cells.fill} {list(cells.significances)}"]
+    said += [] if adc is None else [f"adc {adc.range} of {adc.converts}{'' if adc.signed else ', not signed'}"
+                                    f"{'' if adc.shared else ', each'}"]
+    said += [f"dac {dac.range}{'' if dac.signed else ', not signed'}{', serial' if dac.serial else ''}"] if (
+        dac is not None and dac.bits is not None) else []
+    return "; ".join(said)
 
 
 def array_inputs(mapped: MappedNetwork, inputs: np.ndarray) -> Iterator[tuple[DeviceArray, np.ndarray]]:

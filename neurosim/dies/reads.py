@@ -19,21 +19,10 @@ from neurosim.dies.solver import Solver
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork
 from neurosim.network import Population
+from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Inputs, Read, Sampled
 from neurosim.profile import Profile, Wires
 from neurosim.streams import DieKey, Effect, ReadKey, normal, uniform
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """What the converters of an array are set to, all in the units of the network's signals.
-
-    inputs: largest input, None where inputs are exact. currents: full scale of the converters in siemens times input,
-    `[tiles, columns of all outputs]`, or None without converters.
-    """
-
-    inputs: float | None = None
-    currents: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,10 @@
 """Model files: a network in HDF5, exactly.
 
-Layout, version 1 (no pickle, nothing that runs when it is read):
+Layout, version 2 (no pickle, nothing that runs when it is read):
 
     /                   attributes: format, format_version, neurosim, dt, readout, input_shape, hash
     /provenance         JSON text
+    /ranges             JSON text, where ranges of converters were learnt; a file without is of version 1
     /layers/NAME        attributes: position, type, inputs, settings, arrays (the last three are JSON)
     /layers/NAME/ARRAY  dtype and shape as in the layer
 
@@ -24,12 +25,13 @@ from neurosim import __version__
 from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.network.layers import LAYERS, Layer
 from neurosim.network.network import Network, Node
+from neurosim.network.ranges import LearntRanges
 from neurosim.writing import written_beside
 
 if TYPE_CHECKING:
     import h5py
 
-FORMAT, FORMAT_VERSION = "neurosim-model", 1
+FORMAT, FORMAT_VERSION = "neurosim-model", 2
 
 
 @contextmanager
@@ -84,10 +86,12 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
                                 allowed="printable characters, and not '.' alone")
     with written_beside(path) as temporary, h5py.File(temporary, "x") as file:
         _describe(file, {
-            "format": FORMAT, "format_version": FORMAT_VERSION, "neurosim": __version__,
+            "format": FORMAT, "format_version": FORMAT_VERSION if network.ranges.arrays else 1, "neurosim": __version__,
             "dt": float(network.dt), "readout": network.readout,
             "input_shape": np.array(network.input_shape, np.int64), "hash": network.hash})
         file.create_dataset("provenance", data=np.bytes_(provenance))  # an attribute would end at 64 KiB
+        if network.ranges.arrays:
+            file.create_dataset("ranges", data=np.bytes_(_json(network.ranges.as_plain(), str(path), "ranges")))
         layers = file.create_group("layers")
         for position, node in enumerate(network.nodes):
             group, arrays = layers.create_group(node.name), node.layer.arrays()
@@ -151,8 +155,11 @@ def load(path: str | os.PathLike[str]) -> Network:
         nodes = [_node(groups[found[str(n)]], found[str(n)], where) for n in range(len(groups))]
         provenance = _parsed(_member(file, "provenance", where)[()], dict, f"{where}, provenance")
         try:
+            ranges = LearntRanges.from_plain(_parsed(_member(file, "ranges", where)[()], dict, f"{where}, ranges")
+                                             ) if "ranges" in file else LearntRanges()
             network = Network(tuple(nodes), tuple(np.atleast_1d(_attribute(file, "input_shape", where)).tolist()),
-                              float(_attribute(file, "dt", where)), str(_attribute(file, "readout", where)), provenance)
+                              float(_attribute(file, "dt", where)), str(_attribute(file, "readout", where)), provenance,
+                              ranges)
         except NeurosimError as error:
             raise _at(error, where) from None
         except (TypeError, ValueError) as error:

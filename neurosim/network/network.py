@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from neurosim.errors import NeurosimError
 from neurosim.network.layers import SPIKING, BatchNorm, Conv2d, Layer, Linear, Shape, Sum
+from neurosim.network.ranges import LearntRanges
 
 if TYPE_CHECKING:
     import nir
@@ -50,6 +52,8 @@ class Network:
         `"sum"` over time (spike count; mean logit), `"max"` over time, `"last"` step.
     provenance:
         Where the network comes from: versions, seed, recipe, data hash. Not part of its hash.
+    ranges:
+        What the converters of a chip are to be set to, where training has learnt it; empty: it is found from data.
 
     >>> import neurosim as ns, numpy as np
     >>> net = ns.Network.sequential([ns.Linear(np.ones((3, 2))), ns.LIF(beta=0.9)], input_shape=(2,), dt=1e-3)
@@ -62,6 +66,7 @@ class Network:
     dt: float
     readout: str = "sum"
     provenance: Mapping[str, object] = field(default_factory=dict)
+    ranges: LearntRanges = field(default_factory=LearntRanges)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
@@ -116,6 +121,8 @@ class Network:
             digest.update(repr((node.name, type(node.layer).__name__, node.inputs, node.layer.settings())).encode())
             for name, value in node.layer.arrays().items():
                 digest.update(repr((name, value.shape, value.dtype.str)).encode() + value.tobytes())
+        if self.ranges.arrays:
+            digest.update(json.dumps(self.ranges.as_plain(), sort_keys=True).encode())
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -213,4 +220,5 @@ class Network:
             Node(node.name, type(node.layer)(**node.layer.settings(), **{
                 name: change(node.name, name, value) for name, value in node.layer.arrays().items()}), node.inputs)
             for node in self.nodes)
-        return Network(nodes, self.input_shape, self.dt, self.readout, self.provenance)
+        return Network(nodes, self.input_shape, self.dt, self.readout, self.provenance,
+                       self.ranges)

@@ -19,11 +19,12 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
-from neurosim.dies import Dies, Ranges, find_ranges
+from neurosim.dies import Dies, Ranges, find_ranges, layout
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, map_network
 from neurosim.network import DPINeuron, Network
 from neurosim.network.forward import run
+from neurosim.network.ranges import LearntRanges
 from neurosim.profile import Profile
 from neurosim.training.attacks import Attack, attack
 from neurosim.training.chip_objective import ChipObjective
@@ -32,7 +33,7 @@ from neurosim.training.deviations import Move, moved
 from neurosim.training.export import as_network
 from neurosim.training.links import Link, find_links, tensors_of
 from neurosim.training.objective import logits_of, output_of
-from neurosim.training.on_tiles import Damping, arrays_of_tiles, learnt, read_arrays, read_weights, refuse_reads
+from neurosim.training.on_tiles import arrays_of_tiles, learnt, read_arrays, read_weights, refuse_reads
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
 from neurosim.training.reading import OnTiles
 from neurosim.training.spreads import devices_of, spreads_of
@@ -142,9 +143,6 @@ class OnChip(nn.Module):
         Of the converters, with reads: one factor for the inputs and one for the currents of each array, see
         `neurosim.training.rounding`; else they stay what `find_ranges` gives for the sample at the beginning. A range
         that the chip fixes is not learnt. `to_network` hands them to deployment.
-    wires_every:
-        With reads and wires: the wires are solved for in every n-th step of training; in between each device is damped
-        as it was then. 1: they are those of the die in every step.
 
     Raises
     ------
@@ -157,18 +155,17 @@ class OnChip(nn.Module):
     def __init__(self, module: nn.Module, profile: Profile, sample: np.ndarray, *, dt: float = 1e-3,
                  mode: str = "sampled", seed: int = TRAINING_LOT, dies: int = 8, per_step: int = 1,
                  programming: int = 0, time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
-                 exact_forward: bool = False, reads: bool = False, learn_ranges: bool = True,
-                 wires_every: int = 1) -> None:
+                 exact_forward: bool = False, reads: bool = False, learn_ranges: bool = True) -> None:
         super().__init__()
         if mode not in MODES:
             raise NeurosimError(f"mode is {mode!r}", where="OnChip", allowed=", ".join(MODES))
-        for name, value in (("dies", dies), ("per_step", per_step), ("wires_every", wires_every)):
+        for name, value in (("dies", dies), ("per_step", per_step)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise NeurosimError(f"{name} is {value!r}", where="OnChip", allowed="a whole number from 1 up")
         self.module, self.profile, self.mode, self.seed = module, profile, mode, seed
         self.dies, self.per_step, self.programming, self.time = dies, per_step, programming, time
         self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
-        self.reads, self.learn_ranges, self._damping = reads, learn_ranges, Damping(wires_every)
+        self.reads, self.learn_ranges = reads, learn_ranges
         # what no read shows is left out, so that nobody is asked for the ranges of converters that are not there
         self._chip = profile if reads else profile.model_copy(update={"adc": None})
         if exact_forward and reads:
@@ -228,11 +225,13 @@ class OnChip(nn.Module):
         return self._mapped_with(tensors_of(self.module))
 
     def to_network(self, dt: float | None = None) -> Network:
-        """The module as a network, with its parameters of now; dt is that of the module unless it is said."""
+        """The module as a network, with its parameters and learnt ranges of now; dt: that of the module unless said."""
         training = self.module.training
         network = as_network(self.module.eval(), self._sample, self._network.dt if dt is None else dt)
         self.module.train(training)
-        return network
+        if not (self.reads and self.learn_ranges):
+            return network
+        return replace(network, ranges=LearntRanges(learnt(self._ranges, self.range_factors), layout(self._chip)))
 
     def _mapped_with(self, tensors: Mapping[str, torch.Tensor]) -> MappedNetwork:
         used = sorted({link.tensor for link in self._links.values()})
@@ -286,8 +285,7 @@ class OnChip(nn.Module):
                 parts[array.name] = corrected(part, aimed_at(array) if own is None else own)
             else:
                 parts[array.name] = placed_direct(array, wanted, own)
-        step = int(self.steps) if self.training else None
-        read = read_arrays(lot, die, parts, factors, self._damping, step) if self.reads else {}
+        read = read_arrays(lot, die, parts, factors) if self.reads else {}
         return Placement(die, parts, self._links, tensors, read)
 
     def placements(self, inputs: torch.Tensor, parameters: Mapping[str, torch.Tensor] | None = None
@@ -386,8 +384,7 @@ class OnChip(nn.Module):
         return {"profile": self.profile.name, "profile_hash": self.profile.hash, "mode": self.mode, "dies": self.dies,
                 "per_step": self.per_step, "seed": self.seed, "programming": self.programming, "time": self.time,
                 "attack": asdict(self.attack) if self.mode == "attack" else None, "exact_forward": self.exact_forward,
-                **({"reads": True, "learn_ranges": self.learn_ranges, "wires_every": self._damping.every}
-                   if self.reads else {})}
+                **({"reads": True, "learn_ranges": self.learn_ranges} if self.reads else {})}
 
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,19 +19,6 @@ from neurosim.training.reading import OnTiles, Reading
 from neurosim.training.rounding import growing
 
 
-@dataclass(eq=False)
-class Damping:
-    """``g_eff / g`` of every array, `[plane, *weight]`, solved anew every `every` steps of training."""
-
-    every: int
-    solved: dict[str, tuple[int, np.ndarray]] = field(default_factory=dict)
-
-    def known(self, name: str, step: int | None) -> np.ndarray | None:
-        """What may still be taken in a step; None where it has to be solved for, as it always has outside training."""
-        then, found = self.solved.get(name, (0, None))
-        return found if step is not None and found is not None and then <= step < then + self.every else None
-
-
 def learnt(found: Mapping[str, Ranges], log_factors: torch.Tensor) -> dict[str, Ranges]:
     """Ranges times their factors; log_factors `[array, 2]`: of inputs and of currents, in the order of `found`."""
     factors = log_factors.detach().double().exp().tolist()
@@ -41,11 +27,11 @@ def learnt(found: Mapping[str, Ranges], log_factors: torch.Tensor) -> dict[str, 
             for (name, ranges), (inputs, currents) in zip(found.items(), factors, strict=True)}
 
 
-def read_arrays(lot: Dies, die: int | None, parts: Mapping[str, Part], log_factors: torch.Tensor, damping: Damping,
-                step: int | None) -> dict[str, OnTiles]:
+def read_arrays(lot: Dies, die: int | None, parts: Mapping[str, Part], log_factors: torch.Tensor
+                ) -> dict[str, OnTiles]:
     """How the crossbars of a die (None: of devices as they are meant to be) are read.
 
-    parts: their devices; `lot` has the ranges that are set now. step: of training, None outside.
+    parts: their devices; `lot` has the ranges that are set now.
     """
     mapped, found = lot.mapped, {}
     fixed = mapped.profile.adc is not None and mapped.profile.adc.range == "fixed"
@@ -53,17 +39,14 @@ def read_arrays(lot: Dies, die: int | None, parts: Mapping[str, Part], log_facto
         part, layer = parts[array.name], mapped.network[array.layer]
         dtype = np.dtype(str(part.devices.dtype).removeprefix("torch."))
         planes = nominal_planes(array) if die is None else lot.conductances(die, array.name)
-        damped = damping.known(array.name, step)
-        if damped is not None:
-            seen = planes * damped
-        elif die is None:
+        if die is None:
             seen = nominal_readout(mapped, lot.ranges).effective(0, array, planes)
         else:
             seen = lot.effective(die, array.name)
-        if damped is None and seen is not planes:
+        damped = None
+        if not np.array_equal(seen, planes):
             with np.errstate(divide="ignore", invalid="ignore"):
-                damped = np.where(planes > 0, seen / planes, 1).astype(np.float32)
-            damping.solved[array.name] = (step or 0, damped)
+                damped = np.where(planes > 0, seen / planes, 1)
         if die is None:
             read = nominal_readout(mapped, lot.ranges).read(0, array, planes, None, dtype, seen)
         else:

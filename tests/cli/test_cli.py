@@ -254,12 +254,29 @@ def test_train_on_a_chip(call, tmp_path):
     call(*arguments)
     assert model.read_bytes() == first, "the same command gives the same bytes"
     for change, message in ((["--on-chip", "dies"], "nominal, sampled, noise, attack"),
+                            (["--on-chip", "noise", "--dac-bits", "8"], "dac.v_read: is missing"),
                             (["--chip-option", "die=3"], "did you mean 'dies'"),
                             (["--chip-option", "attack_size=-1"], "size is -1")):
         assert message in call(*arguments, *change)[2]
     assert "--profile NAME --on-chip" in call("train", "digits", "--on-chip", "noise", "--out", model)[2]
     assert "on_chip is missing" in call("train", "digits", "--profile", "mismatch", "--chip-option", "dies=2", "--out",
                                         model)[2]
+
+
+def test_train_through_reads_and_deploy_with_the_learnt_ranges(call, tmp_path):
+    model, chip = tmp_path / "digits.h5", ["--profile", "pcm_hermes", "--adc-bits", 4, "--dac-bits", 6, "--wires",
+                                           "column", "--set", "wires.column_resistance=2", "--set", "dac.v_read=0.2"]
+    arguments = ["train", "digits", "--epochs", 1, "--size", "hidden=12", "--task-option", "steps=4", "--out", model]
+    code, _, err = call(*arguments, *chip, "--on-chip", "noise", "--json")
+    assert code == 0, err
+    network = ns.Network.load(model)
+    assert network.provenance["on_chip"]["reads"] is True
+    assert network.ranges.arrays["fc1/weight"].inputs > 0
+    code, out, err = call("deploy", model, *chip, "--dies", 2, "--out", tmp_path / "r.nc")
+    assert code == 0, err
+    assert "ranges of converters: learnt in training" in out
+    assert "adc_bits without on_chip" in call(*arguments, "--adc-bits", 6)[2]
+    assert "--set without a profile" in call(*arguments, "--set", "adc.bits=6")[2]
 
 
 def test_attack_on_parameters_and_on_devices(call, model, tmp_path):

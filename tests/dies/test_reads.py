@@ -104,10 +104,12 @@ def test_wider_slices_are_fewer_roundings():
     np.testing.assert_allclose(whole, parallel, atol=1e-2)
 
 
-def test_a_convolution_is_read_as_its_im2col_matrix():
+@pytest.mark.parametrize("converts", ["output", "column"])
+def test_a_convolution_is_read_as_its_im2col_matrix(converts):
     kernel = RNG.normal(0, 0.3, (5, 3, 2, 2))
     conv = ns.Network.sequential({"c": ns.Conv2d(kernel, RNG.normal(size=5), padding=1)}, (3, 4, 4), dt=1e-3)
-    profile = chip(**{**DAC, **ADC, "adc.bits": 6, "adc.gain": {"value": 1.0, "cv": 0.02}})
+    profile = chip(**{**DAC, **ADC, "adc.bits": 6, "adc.gain": {"value": 1.0, "cv": 0.02},
+                      "adc.converts": converts})
     inputs = RNG.normal(0, 1, (2, 3, 3, 4, 4)).astype(np.float32)
     found = outputs(conv, profile, inputs)
     padded = np.pad(inputs, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)))

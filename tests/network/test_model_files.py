@@ -242,7 +242,7 @@ def _replace(key: str, value: object) -> object:
 
 
 DAMAGES = {
-    "newer": (_set("format_version", 2), "format_version is 2, written by neurosim .*allowed: up to 1.*newer neurosim"),
+    "newer": (_set("format_version", 3), "format_version is 3, written by neurosim .*allowed: up to 2.*newer neurosim"),
     "version 0": (_set("format_version", 0), "format_version is 0"),
     "version text": (_set("format_version", "one"), "format_version is one"),
     "no hash": (lambda f: f.attrs.__delitem__("hash"), "hash: the attribute is missing"),
