@@ -10,11 +10,14 @@ from torch import nn
 
 from neurosim import __version__
 from neurosim.network import Network
+from neurosim.network.torch_run import copy_of
+from neurosim.training.objective import output_of
 from neurosim.training.trainer import Trained
 
 
 def as_network(model: nn.Module, sample: np.ndarray, dt: float) -> Network:
-    """The network of a module as it is now, trained or not; its scores are the sum of its output over time.
+    """The network of a module as it is now, trained or not; its scores are the sum of its output over time, or what the
+    module itself reads out.
 
     Parameters
     ----------
@@ -28,7 +31,17 @@ def as_network(model: nn.Module, sample: np.ndarray, dt: float) -> Network:
     """
     if hasattr(model, "to_network"):
         return model.to_network(dt)
-    return Network.from_torch(model, torch.tensor(np.asarray(sample)), dt, readout="sum")
+    inputs = torch.tensor(np.asarray(sample))
+    return Network.from_torch(model, inputs, dt, readout=None if _reads_out(model, inputs) else "sum")
+
+
+@torch.no_grad()
+def _reads_out(model: nn.Module, inputs: torch.Tensor) -> bool:
+    """Whether a module gives `[sample, class]`, without time."""
+    try:
+        return output_of(copy_of(model)(inputs[:, :1].double())).ndim == 2
+    except RuntimeError:  # a module of one step, which takes no time axis
+        return False
 
 
 def to_network(trained: Trained, sample: np.ndarray, dt: float, **more: object) -> Network:

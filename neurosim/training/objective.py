@@ -33,9 +33,11 @@ def output_of(result: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def logits_of(output: torch.Tensor, readout: Readout) -> torch.Tensor:
-    """`[time, batch, class]` as `[batch, class]`."""
+    """`[time, batch, class]` as `[batch, class]`; what has these two axes only is read out already."""
     if callable(readout):
         return readout(output)
+    if output.ndim == 2:
+        return output
     if readout == "last":
         return output[-1]
     return output.sum(dim=0) if readout == "sum" else output.mean(dim=0)
@@ -48,7 +50,8 @@ class Objective:
     Parameters
     ----------
     model:
-        Any module: `forward(inputs)` returns output, or `(output, spikes)` with spikes `[time, batch, neuron]`.
+        Any module: `forward(inputs)` returns output `[time, batch, class]` or logits `[batch, class]`, or that and
+        spikes `[time, batch, neuron]` of its hidden neurons.
     inputs, labels:
         `[time, batch, *shape]`, or whatever the module takes, and `[batch]`; without labels there is no task's loss.
     readout:
@@ -75,6 +78,15 @@ class Objective:
     reach: Reach = field(init=False)
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "labels"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, torch.Tensor):
+                raise NeurosimError(f"{name} is a {type(value).__name__}", where="training", allowed="a torch.Tensor",
+                                    hint=f"take torch.as_tensor({name})")
+        for pattern in self.untouched:
+            if not any(fnmatchcase(name, pattern) for name, _ in self.model.named_parameters()):
+                raise NeurosimError(f"no parameter is called {pattern!r}", where="untouched",
+                                    allowed=", ".join(name for name, _ in self.model.named_parameters()))
         found = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         if not found:
             raise NeurosimError("the model has no parameter to train", where="training")

@@ -9,7 +9,7 @@ recipe: recipes move devices through `ChipObjective` as they move parameters thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
@@ -360,8 +360,8 @@ class OnChip(nn.Module):
         if len(results) == 1:
             return results[0]
         if isinstance(results[0], tuple):
-            return tuple(torch.cat(parts, dim=1) for parts in zip(*results, strict=True))
-        return torch.cat(results, dim=1)
+            return tuple(_of_all(parts) for parts in zip(*results, strict=True))
+        return _of_all(results)
 
     @contextmanager
     def shown_as(self, die: int, seed: int) -> Iterator[None]:
@@ -389,3 +389,8 @@ class OnChip(nn.Module):
     def extra_repr(self) -> str:
         lot = f", dies={self.dies}" if self.mode == "sampled" else ""
         return f"profile={self.profile.name}, mode={self.mode}{lot}, seed={self.seed}"
+
+
+def _of_all(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Outputs `[time, sample, ...]`, or `[sample, class]`, of some samples each, as that of all of them."""
+    return torch.cat(tuple(parts), dim=0 if parts[0].ndim == 2 else 1)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.training.objective import READOUTS, Objective, objective_of
 from neurosim.training.recipe import Recipe
-from neurosim.training.recipes import RECIPES, make_recipe, name_of
+from neurosim.training.recipes import RECIPES, make_recipe, name_of, settings_of
 from neurosim.training.schedule import Schedule, rates_of, steps_of
 
 
@@ -93,6 +93,11 @@ def make_plan(recipe: str | Recipe, settings: dict[str, object], *, epochs: int 
               untouched: str | Sequence[str], average: float | None, selection: str | None, **rest: object) -> Plan:
     """A plan, with what the recipe says where the user says nothing."""
     if isinstance(recipe, str):
+        known = settings_of(recipe)
+        if recipe in RECIPES and (unknown := [name for name in settings if name not in known]):
+            others = ["epochs", "learning_rate", *(f.name for f in fields(Plan) if f.name not in ("recipe", "rates"))]
+            raise NeurosimError(f"there is no setting {unknown[0]!r}", where=f"train, recipe {recipe}",
+                                hint=did_you_mean(unknown[0], [*known, *others]))
         recipe = make_recipe(recipe, **settings)
     elif settings:
         raise NeurosimError(f"settings {', '.join(settings)} beside a recipe that has its own", where="train",

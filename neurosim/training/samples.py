@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,34 +26,56 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def tensors(what: str, inputs: np.ndarray, labels: np.ndarray, device: torch.device) -> Samples:
-    """Inputs `[time, sample, channel]` as float32, labels `[sample]` as int64."""
-    inputs, labels = np.asarray(inputs), np.asarray(labels)
+def tensors(what: str, pair: Sequence[np.ndarray], device: torch.device, dtype: torch.dtype) -> Samples:
+    """Inputs `[time, sample, *shape]` in the model's precision, labels `[sample]` as int64."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise NeurosimError(f"it is a {type(pair).__name__}", where=what, allowed="a pair: inputs, labels")
+    inputs, labels = map(np.asarray, pair)
     if inputs.ndim < 3 or labels.shape != inputs.shape[1:2] or not labels.size or labels.dtype.kind not in "iu":
+        hint = ("take labels.argmax(axis=1)" if labels.ndim == 2 else "time comes first: inputs.swapaxes(0, 1)"
+                if inputs.shape[:1] == labels.shape else "take labels.astype(int)" if labels.dtype.kind == "f" else "")
         raise NeurosimError(f"arrays {list(inputs.shape)} and {list(labels.shape)} of {labels.dtype}", where=what,
-                            allowed="[time, sample, channel] and whole numbers [sample]")
+                            allowed="[time, sample, channel] and whole numbers [sample]", hint=hint)
     if not np.isfinite(inputs).all():
         raise NeurosimError("holds NaN or infinity", where=what, allowed="finite numbers")
-    return (torch.tensor(inputs, dtype=torch.float32, device=device),
-            torch.tensor(labels.astype(np.int64), device=device))
+    return (torch.tensor(inputs, dtype=dtype, device=device), torch.tensor(labels.astype(np.int64), device=device))
+
+
+def refuse_what_is_no_model(model: object) -> None:
+    """What has nothing to train."""
+    if not isinstance(model, nn.Module):
+        raise NeurosimError(f"the model is {getattr(model, '__name__', type(model).__name__)}", where="train",
+                            allowed="a torch.nn.Module", hint="give an instance" if isinstance(model, type) else "")
+    if not any(value.requires_grad for value in model.parameters()):
+        raise NeurosimError("the model has no parameter to train", where="train",
+                            allowed="one with requires_grad, or more")
 
 
 @torch.no_grad()
-def refuse_what_does_not_fit(model: nn.Module, samples: Samples, what: str) -> int:
-    """Run one sample, so that what does not fit is said before training; how many outputs there are."""
+def refuse_what_does_not_fit(model: nn.Module, samples: Samples, what: str, spikes: bool = False) -> int:
+    """Run one sample, so that what does not fit is said before training; how many outputs there are.
+
+    spikes: whether the model must return those of its hidden neurons, too.
+    """
     inputs, labels = samples
     try:
-        output = output_of(model.eval()(inputs[:, :1]))
+        result = model.eval()(inputs[:, :1])
     except RuntimeError as error:
         raise NeurosimError(f"the model does not take [time, sample, channel] = {list(inputs.shape)}: {error}",
                             where=what) from error
-    if output.ndim != 3 or output.shape[:2] != (inputs.shape[0], 1):
+    output = output_of(result)
+    if output.shape[:-1] not in ((inputs.shape[0], 1), (1,)):
         raise NeurosimError(f"the model gives {list(output.shape)} for one sample of {list(inputs[:, :1].shape)}",
-                            where=what, allowed="[time, sample, class]")
-    if not 0 <= labels.min() <= labels.max() < output.shape[2]:
+                            where=what, allowed="[time, sample, class], or [sample, class] read out already")
+    if not 0 <= labels.min() <= labels.max() < output.shape[-1]:
         raise NeurosimError(f"labels from {labels.min()} to {labels.max()}", where=what,
-                            allowed=f"0 to {output.shape[2] - 1}, the model's outputs")
-    return output.shape[2]
+                            allowed=f"0 to {output.shape[-1] - 1}, the model's outputs")
+    if spikes and isinstance(result, tuple) and (result[1].ndim != 3 or (result[1] < 0).any()):
+        raise NeurosimError("the second that the model returns is no spikes, but "
+                            f"{list(result[1].shape)} from {result[1].min():g} up", where="rate_penalty",
+                            allowed="spikes of the hidden neurons, [time, batch, neuron], 0 or more",
+                            hint="return (output, spikes); membranes may follow them")
+    return output.shape[-1]
 
 
 def hash_of(*arrays: np.ndarray) -> str:

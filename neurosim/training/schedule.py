@@ -24,7 +24,11 @@ def rates_of(epochs: int | None, learning_rate: Schedule) -> list[float]:
             raise NeurosimError("epochs is missing", where="train", allowed="a whole number from 1 up")
         learning_rate = [(epochs, learning_rate)]
     rates: list[float] = []
-    for count, rate in learning_rate:
+    for pair in learning_rate:
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise NeurosimError(f"the schedule holds {pair!r}", where="train, learning_rate",
+                                allowed="[(epochs, rate), ...]")
+        count, rate = pair
         if isinstance(count, bool) or int(count) != count or count < 1 or not 0 < rate < math.inf:
             raise NeurosimError(f"{count!r} epochs at the learning rate {rate!r}", where="train",
                                 allowed="one epoch or more, at a rate above 0")

@@ -30,14 +30,21 @@ from neurosim.training.monitoring import (
 from neurosim.training.plan import Plan, make_plan
 from neurosim.training.recipe import Moment, Recipe
 from neurosim.training.recipes import settings_of
-from neurosim.training.samples import Samples, device_of, hash_of, refuse_what_does_not_fit, tensors
+from neurosim.training.samples import (
+    Samples,
+    device_of,
+    hash_of,
+    refuse_what_does_not_fit,
+    refuse_what_is_no_model,
+    tensors,
+)
 from neurosim.training.schedule import Schedule
 
 Progress = Callable[[int, int, dict[str, float]], None]
 _LOOKED_AT = 1000  # training samples whose accuracy is taken after every epoch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """What training gives.
 
@@ -63,6 +70,14 @@ class Trained:
     seed: int
     data_hash: str
 
+    def __repr__(self) -> str:
+        epochs, best = len(self.history["loss"]), {name: values[self.best_epoch - 1]
+                                                   for name, values in self.history.items()}
+        told = [f"{name.removesuffix('_accuracy').replace('_', ' ')} {value:.1%}" for name, value in best.items()
+                if name.endswith("_accuracy")]
+        return (f"Trained({type(self.model).__name__}, recipe {self.recipe}, seed {self.seed}: best epoch "
+                f"{self.best_epoch} of {epochs}, loss {best['loss']:.4g}, accuracy in {', in '.join(told)})")
+
 
 def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: str | Recipe = "standard",
           epochs: int | None = None, batch_size: int = 100, learning_rate: Schedule = 1e-3,
@@ -81,7 +96,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         See `neurosim.training.models` for what it must return. It is changed in place. With an `OnChip`, recipes move
         devices, in units of their spread; noise that is left open is one such unit (`on_chip.ON_CHIP`).
     inputs, labels:
-        `[time, sample, channel]` and whole numbers `[sample]`.
+        `[time, sample, *shape]` and whole numbers `[sample]`.
     recipe:
         A name in `neurosim.training.recipes.RECIPES`, or a `Recipe`.
     epochs:
@@ -115,7 +130,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         File of one JSON object per epoch and line.
     progress:
         Called after every epoch with (epoch from 1, epochs, that epoch's entries of the history), after a resume for
-        the last epoch of before as well.
+        the last epoch of before as well: `progress=print` will do.
     tick:
         Called after every batch with (batches done, batches in all).
     settings:
@@ -127,6 +142,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         For arrays that do not fit, an unknown recipe or setting, a checkpoint of something else, a loss that is no
         longer a number, or a layer that is silent or saturated for three epochs.
     """
+    refuse_what_is_no_model(model)
     if isinstance(recipe, str) and hasattr(model, "recipe_settings"):
         settings = {**model.recipe_settings(recipe), **settings}
     if teacher is not None and isinstance(recipe, str) and "reference" in settings_of(recipe):
@@ -137,13 +153,14 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
                      mismatch_draws=mismatch_draws)
     plan.refuse_wrong_teacher(teacher)
     place = device_of(device)
-    samples = tensors("inputs", inputs, labels, place)
-    checked = None if validation is None else tensors("validation", *validation, place)
+    number = next(model.parameters()).dtype
+    samples = tensors("inputs", (inputs, labels), place, number)
+    checked = None if validation is None else tensors("validation", validation, place, number)
     data_hash = hash_of(inputs, labels, *(validation or ()))
     manifest = {**plan.settings, "recipe": plan.name, "seed": seed, "data": data_hash, "start": _hash_of(model),
                 "teacher": None if teacher is None else _hash_of(teacher), "chip": getattr(model, "provenance", None)}
     model.to(place)
-    outputs = refuse_what_does_not_fit(model, samples, "inputs")
+    outputs = refuse_what_does_not_fit(model, samples, "inputs", plan.rate_penalty > 0)
     if checked is not None:
         refuse_what_does_not_fit(model, checked, "validation")
     if teacher is not None and (others := refuse_what_does_not_fit(teacher.to(place), samples, "teacher")) != outputs:

@@ -17,6 +17,7 @@ from chip_cases import (
     mlp,
     snntorch_net,
 )
+from torch import nn
 
 from neurosim.deployment import deploy
 from neurosim.errors import NeurosimError
@@ -91,6 +92,25 @@ def test_standard_training_on_a_chip_is_training_on_its_dies():
         layer, parameter = name.split(".")
         factor = torch.tensor(die[layer][parameter]) / dict(chip.module.named_parameters())[name].detach()
         torch.testing.assert_close(found[name], value.grad * factor, rtol=1e-4, atol=1e-6)
+
+
+def test_a_module_that_reads_out_itself_on_several_dies_of_a_step():
+    class ReadOut(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x).sum(dim=0)
+
+    x, _ = samples(10)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = snntorch_net()
+    results = [OnChip(module, everything(), x[:, :4], per_step=3).train()(torch.tensor(x)) for module in
+               (ReadOut(net), net)]
+    assert results[0].shape == (10, 3)
+    assert torch.equal(results[0], results[1].sum(dim=0))
 
 
 def test_dropout_on_several_dies_of_a_step():

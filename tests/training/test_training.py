@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +249,12 @@ def test_schedules():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"recipe": "forward_nois"}, "did you mean 'forward_noise'"),
     ({"eta": 0.1}, "recipe standard: there is no setting 'eta'"),
+    ({"learning_rte": 0.1}, "there is no setting 'learning_rte'; did you mean 'learning_rate'"),
+    ({"learning_rate": [1e-3, 1e-4]}, r"learning_rate: the schedule holds 0.001 .*\[\(epochs, rate\), ...\]"),
+    ({"inputs": np.zeros((60, 6, 8))}, r"time comes first: inputs.swapaxes\(0, 1\)"),
+    ({"labels": np.eye(3)[np.arange(60) % 3]}, r"take labels.argmax\(axis=1\)"),
+    ({"validation": np.zeros((6, 4, 8))}, "validation: it is a ndarray .*a pair: inputs, labels"),
+    ({"untouched": ["fc*", "lif*"]}, r"untouched: no parameter is called 'lif\*' .*fc1.weight"),
     ({"recipe": "forward_noise", "eta": -0.1}, "eta is -0.1"),
     ({"rate_penalty": float("nan")}, "rate_penalty is nan"),
     ({"readout": "first"}, "allowed: sum, mean, last"),
@@ -268,6 +276,77 @@ def test_what_cannot_be_trained_is_refused(changes, message):
     given = {"inputs": inputs, "labels": labels, "epochs": 1, **changes}
     with pytest.raises(NeurosimError, match=message):
         train(small(), given.pop("inputs"), given.pop("labels"), **given)
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    (nn.Linear, "the model is Linear .*a torch.nn.Module.*give an instance"), (None, "the model is NoneType"),
+    (nn.Linear(8, 3).requires_grad_(False), "no parameter to train")])
+def test_what_is_no_model_is_refused(model, message):
+    with pytest.raises(NeurosimError, match=message):
+        train(model, *blobs(), epochs=1)
+
+
+class Tutorial(nn.Module):
+    """As in snnTorch's tutorials: spikes and membranes of the last layer; or what it makes of them itself."""
+
+    def __init__(self, read: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+        super().__init__()
+        self.net, self.read = small(), read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        mem1, mem2, out = self.net.lif1.init_leaky(), self.net.lif2.init_leaky(), []
+        for step in x:
+            spikes, mem1 = self.net.lif1(self.net.fc1(step), mem1)
+            spikes, mem2 = self.net.lif2(self.net.fc2(spikes), mem2)
+            out.append((spikes, mem2))
+        spikes, membranes = map(torch.stack, zip(*out, strict=True))
+        return (spikes, membranes) if self.read is None else self.read(spikes)
+
+
+def test_membranes_are_not_taken_for_spikes():
+    assert len(train(Tutorial(), *blobs(), epochs=1).history["loss"]) == 1
+    with pytest.raises(NeurosimError, match=r"rate_penalty: the second that the model returns is no spikes"):
+        train(Tutorial(), *blobs(), epochs=1, rate_penalty=1e-3)
+
+
+def test_a_model_may_read_out_itself():
+    """Logits [sample, class] instead of an output over time: trained the same, and deployed the same."""
+    options = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-2, "validation": blobs(30, seed=1)}
+    for recipe, more in (("hybrid", {"steps": 2}), ("dropout", {})):
+        found = [train(Tutorial(read), *blobs(), recipe=recipe, **more, **options)
+                 for read in (lambda spikes: spikes.sum(dim=0), None)]
+        assert found[0].history == found[1].history
+    networks = [to_network(one, blobs()[0][:, :4], 1e-3) for one in found]
+    assert networks[0].hash == networks[1].hash
+
+
+class Reader(nn.Module):
+    """A recurrent network that is read at the last step, and has numbers of double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.rnn, self.fc = nn.GRU(8, 6, dtype=torch.float64), nn.Linear(6, 3, dtype=torch.float64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.rnn(x)[0][-1])
+
+
+def test_the_last_step_is_read_out_as_the_model_does():
+    inputs, labels = blobs()
+    result = train(Reader(), inputs, labels, epochs=4, batch_size=20, learning_rate=2e-2)
+    network = to_network(result, inputs[:, :4], 1e-3)
+    assert network.readout == "last"
+    with torch.no_grad():
+        logits = result.model(torch.tensor(inputs, dtype=torch.float64))
+    np.testing.assert_allclose(run(network, inputs, dtype=np.float64).scores, logits.numpy(), atol=1e-9)
+
+
+def test_a_result_says_what_it_is():
+    found = train(small(), *blobs(), recipe="robust", epochs=2, validation=blobs(30, seed=1), seed=3)
+    assert re.fullmatch(r"Trained\(SpikingMLP, recipe robust, seed 3: best epoch [12] of 2, loss [\d.]+, "
+                        r"accuracy in train [\d.]+%, in validation [\d.]+%, in noisy validation [\d.]+%\)", repr(found))
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
