@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from scipy.interpolate import PchipInterpolator
 
 from neurosim.profile import IV
@@ -17,8 +18,9 @@ from neurosim.profile import IV
 def current(iv: IV, g: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Current in A of devices of conductance g under voltage v; shapes broadcast.
 
-    polynomial p: ``I = g V (1 + p0 V + p1 V^2 + ...)``. table: monotone cubic (Fritsch and Carlson) through each
-    measured curve, linear in g between two of them, proportional to g outside.
+    polynomial p: ``I = g V (1 + p0 V + p1 V^2 + ...)``. terms: ``I = g V + t0 V^2 + t1 V^3 + ...``, each t a polynomial
+    of log10(g / 1 S), held at the ends of their range and proportional to g beyond. table: monotone cubic (Fritsch and
+    Carlson) through each measured curve, linear in g between two of them, proportional to g outside.
 
     >>> iv = IV(polynomial=(0.0, -0.25), v_max=1.0)
     >>> float(current(iv, np.array(1e-6), np.array(0.2)))  # 1 uS (0.2 - 0.25 * 0.008) V
@@ -40,6 +42,11 @@ def _law(iv: IV, g: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if iv.polynomial is not None:
         factors = np.polynomial.Polynomial([0.0, 1.0, *iv.polynomial])
         return g * factors(v), g * factors.deriv()(v)
+    if iv.terms is not None:
+        held = np.clip(g, *iv.range)
+        terms = [polyval(np.log10(held), term) * (g / held) for term in iv.terms]
+        value = g * v + sum(term * v ** (k + 2) for k, term in enumerate(terms))
+        return value, g + sum((k + 2) * term * v ** (k + 1) for k, term in enumerate(terms))
     g, v = np.broadcast_arrays(g, v)
     knots = np.array(iv.table.conductance)
     if iv.table.voltage[0] == 0:

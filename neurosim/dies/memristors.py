@@ -28,7 +28,7 @@ from neurosim.streams import DieKey, Effect, ProgramKey, PulseKey, normal, unifo
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a profile says of devices that are meant to be at `target`; float32 `[devices]`, None where it says nothing.
+    """What a profile says of devices whose mean is `target`; float32 `[devices]`, None where it says nothing.
 
     sigma: of what is written, at the time of reading where a retention table holds. relative: read noise over
     conductance, before it grows with time.
@@ -77,6 +77,10 @@ class Programmed:
             tables = [crossbar.programming, *crossbar.retention.tables]
             sigma = sum(np.float32(share) * np.maximum(at(tables[index].sigma), 0)
                         for index, share in retention_tables(crossbar.retention, self.time))
+            moved = sum(share * evaluate(tables[index].mean, np.asarray(target, np.float64))
+                        for index, share in retention_tables(crossbar.retention, self.time)
+                        if index and tables[index].mean is not None)
+            target = np.maximum(target + moved, 0).astype(np.float32)
         ages = drift is not None and self.time is not None and self.time > drift.t0.value
         mean, sd = (at(drift.exponent_mean), at(drift.exponent_sd)) if ages else (None, None)
         noise = crossbar.read_noise

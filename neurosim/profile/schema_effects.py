@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -57,14 +58,15 @@ class Relaxation(Entry):
 
 
 class RetentionTable(Entry):
-    """The spread at one time."""
+    """The spread at one time, and how far the mean has moved by then."""
 
     time: Seconds = Field(description="s after programming")
-    sigma: AnyCurve = Field(description="S, standard deviation around the target")
+    sigma: AnyCurve = Field(description="S, standard deviation around the mean")
+    mean: AnyCurve | None = Field(None, description="S, shift of the mean from the target; absent: none")
 
 
 class Retention(Entry):
-    """Spread around the target measured at some times: the error of each device grows by sigma(t) / sigma(t0)."""
+    """Spread measured at some times: the error of each device grows by sigma(t) / sigma(t0), its mean moves."""
 
     t0: Seconds = Field(description="s after programming at which the sigma of [crossbar.programming] holds")
     between: Literal["refused", "linear"] = Field("refused", description="what holds between the times")
@@ -152,6 +154,11 @@ class IV(Entry):
     """The current of a device against the voltage over it; absent: ``I = g V``."""
 
     polynomial: Numbers | None = Field(None, min_length=1, description="I = g V (1 + p0 V + p1 V^2 + ...)")
+    terms: tuple[Numbers, ...] | None = Field(
+        None, min_length=1, strict=False,
+        description="I = g V + t0 V^2 + t1 V^3 + ..., each t = a0 + a1 l + a2 l^2 + ... of l = log10(g / 1 S)")
+    range: Numbers | None = Field(None, min_length=2, max_length=2,
+                                  description="S, conductances that the terms hold for; beyond proportional to g")
     table: CurrentTable | None = None
     v_max: Volts = Field(description="V, to which it holds, either sign; linear beyond")
     source: str = ""
@@ -159,10 +166,20 @@ class IV(Entry):
 
     @model_validator(mode="after")
     def _one(self) -> IV:
-        if (self.polynomial is None) == (self.table is None):
-            raise refuse("polynomial = [p0, p1, ...] or a table, one of them")
-        if self.polynomial is not None:
-            steps = [i / 100 * self.v_max.value for i in range(-100, 101)]
+        if [self.polynomial, self.terms, self.table].count(None) != 2:
+            raise refuse("polynomial = [p0, p1, ...], terms = [[a0, a1, ...], ...] or a table, one of them")
+        if (self.terms is None) != (self.range is None):
+            raise refuse("range = [low, high] with terms, and only with them")
+        steps = [i / 100 * self.v_max.value for i in range(-100, 101)]
+        if self.terms is not None:
+            if not 0 < self.range[0] < self.range[1]:
+                raise refuse("range = [low, high] with 0 < low < high")
+            for i in range(21):
+                log = math.log10(self.range[0]) + i / 20 * math.log10(self.range[1] / self.range[0])
+                found = [sum(a * log**k for k, a in enumerate(term)) for term in self.terms]
+                if min(10**log + sum((k + 2) * t * v ** (k + 1) for k, t in enumerate(found)) for v in steps) <= 0:
+                    raise refuse("a current that rises with voltage up to v_max")
+        elif self.polynomial is not None:
             if min(1 + sum((k + 2) * p * v ** (k + 1) for k, p in enumerate(self.polynomial)) for v in steps) <= 0:
                 raise refuse("a current that rises with voltage up to v_max")
         elif self.v_max.value > self.table.voltage[-1]:
@@ -170,6 +187,8 @@ class IV(Entry):
         return self
 
     def __str__(self) -> str:
+        if self.terms is not None:
+            return f"g V and {len(self.terms)} terms of log10 g, to {self.v_max.value:g} V"
         if self.polynomial is None:
             return f"table of {len(self.table.conductance)} x {len(self.table.voltage)}, to {self.v_max.value:g} V"
         powers = "".join(f" + {p:g} V^{k + 1}" for k, p in enumerate(self.polynomial))

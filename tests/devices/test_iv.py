@@ -17,7 +17,8 @@ VOLTS = (0.0, 0.1, 0.25, 0.5)
 #: sinh-like, one conductance steeper than the other
 ROWS = tuple(tuple(g * 0.1 * np.sinh(v / b) * b / 0.1 for v in VOLTS) for g, b in ((1e-6, 0.2), (1e-4, 1.0)))
 TABLE = IV(table={"conductance": (1e-6, 1e-4), "voltage": VOLTS, "current": ROWS}, v_max=0.5)
-LAWS = {"cubic": CUBIC, "table": TABLE}
+MILO = load_profile("reram_milo").crossbar.iv
+LAWS = {"cubic": CUBIC, "table": TABLE, "terms": MILO}
 
 
 def test_the_cubic_is_its_formula():
@@ -26,6 +27,23 @@ def test_the_cubic_is_its_formula():
     np.testing.assert_allclose(slope(CUBIC, g, v), g * (1 - 0.75 * v**2), rtol=1e-13)
     even = IV(polynomial=(0.3,), v_max=1.0)
     np.testing.assert_allclose(current(even, g, v), g * (v + 0.3 * v**2), rtol=1e-14)
+
+
+def test_terms_of_the_logarithm_are_the_published_fit():
+    """I = G V + NL2 V^2 + NL3 V^3 by Milo, IRPS 2021; at 225 uS the fit is made to be linear; beyond, as at the ends."""
+    g, v = np.array([[62.5e-6], [93.9e-6], [225e-6]]), np.linspace(-0.5, 0.5, 11)
+    log = np.log10(g)
+    second = 1.388e-4 * log**3 + 1.541e-3 * log**2 + 5.711e-3 * log + 7.063e-3
+    third = 8.871e-5 * log**2 + 6.7919e-4 * log + 1.2968e-3
+    found = current(MILO, g, v)
+    np.testing.assert_allclose(found, g * v + second * v**2 + third * v**3, rtol=1e-12)
+    bent = np.abs(found / g - v).max(axis=1)
+    assert bent[2] < 0.005
+    assert bent[0] > 0.1
+    for outside, end in ((20e-6, 50e-6), (300e-6, 225e-6)):
+        held = current(MILO, np.array(end), v) * outside / end
+        np.testing.assert_allclose(current(MILO, np.array(outside), v), held)
+    assert (current(MILO, np.zeros(11), v) == 0).all()
 
 
 def test_a_table_goes_through_its_points_and_is_linear_in_the_conductance_between():
@@ -66,6 +84,9 @@ POINTS = {"conductance": [1e-6], "voltage": [0.0, 1.0], "current": [[0.0, 1e-6]]
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"polynomial": [0.0, -0.5]}, "rises with voltage up to v_max"),
+    ({"terms": [[1e-3]], "range": [1e-6, 1e-4]}, "rises with voltage up to v_max"),
+    ({"terms": [[1e-9]]}, "range = .* with terms"),
+    ({"terms": [[1e-9]], "range": [1e-4, 1e-6]}, "low < high"),
     ({}, "one of them"),
     ({"table": {**POINTS, "current": [[0.0, -1e-6]]}}, "currents that rise"),
     ({"table": {**POINTS, "voltage": [0.1, 1.0]}}, "0 itself"),

@@ -64,6 +64,14 @@ def written_sigma(crossbar: dict, target: float, time: float | None) -> float:
     return float(np.interp(time, times, [sigma, *(curve(table["sigma"], target) for table in tables)]))
 
 
+def written_mean(crossbar: dict, target: float, time: float) -> float:
+    """Mean of what was written, where tables of retention move it; not below 0."""
+    tables = crossbar["retention"]["tables"]
+    times = [value(crossbar["retention"]["t0"]), *(value(table["time"]) for table in tables)]
+    shifts = [0.0, *(curve(table["mean"], target) if "mean" in table else 0.0 for table in tables)]
+    return max(target + float(np.interp(time, times, shifts)), 0.0)
+
+
 def exponent(crossbar: dict, target: float) -> stats.rv_continuous:
     """Of the drift exponent: the absolute value of a normal number."""
     mean, sd = (curve(crossbar["drift"][f"exponent_{which}"], target) for which in ("mean", "sd"))
