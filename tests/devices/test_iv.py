@@ -30,7 +30,7 @@ def test_the_cubic_is_its_formula():
 
 
 def test_terms_of_the_logarithm_are_the_published_fit():
-    """I = G V + NL2 V^2 + NL3 V^3 by Milo, IRPS 2021; at 225 uS the fit is made to be linear; beyond, as at the ends."""
+    """I = G V + NL2 V^2 + NL3 V^3 by Milo, IRPS 2021; at 225 uS the fit is made linear; beyond, as at the ends."""
     g, v = np.array([[62.5e-6], [93.9e-6], [225e-6]]), np.linspace(-0.5, 0.5, 11)
     log = np.log10(g)
     second = 1.388e-4 * log**3 + 1.541e-3 * log**2 + 5.711e-3 * log + 7.063e-3
