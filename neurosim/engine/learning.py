@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurosim.engine.arrays import aligned
-from neurosim.engine.learning_backward import Carry, backward_block
+from neurosim.engine.arrays import LANES, aligned
+from neurosim.engine.learning_backward import STEPS, Carry, backward_blocks
 from neurosim.engine.learning_buffers import take
-from neurosim.engine.learning_forward import Neurons, Rule, State, forward_block
+from neurosim.engine.learning_forward import SAMPLES, Neurons, Rule, State, forward_blocks
 
-_SAMPLES = 8  # of a block: one bit each in a byte
 _GROUPS = 8  # at most; each has gradient sums of its own
 
 
@@ -25,8 +24,9 @@ _GROUPS = 8  # at most; each has gradient sums of its own
 class Record:
     """What a run gives, and what the way back needs.
 
-    spikes `[time, batch, neurons]`, output `[time, batch, classes]`, state: the last one; the sequences
-    have one item for each block.
+    spikes `[time, batch, neurons]`, or of two steps only; output `[time, batch, classes]`, state: the last one; masks,
+    active and pointers have one row for each block, indices one array for each of the parts: groups of blocks, from
+    one to another, that were worked on in one go.
     """
 
     spikes: np.ndarray
@@ -36,24 +36,37 @@ class Record:
     potentials: np.ndarray
     currents: np.ndarray
     synaptics: np.ndarray
-    masks: Sequence[np.ndarray]
-    active: Sequence[np.ndarray]
-    pointers: Sequence[np.ndarray]
+    masks: np.ndarray
+    active: np.ndarray
+    pointers: np.ndarray
     indices: Sequence[np.ndarray]
+    parts: Sequence[tuple[int, int]]
 
 
-def _share(work: Callable[[int], object], count: int, threads: int) -> list[object]:
-    """`work(0)` ... `work(count - 1)`, in order. The threads end with the call: a process may fork after it."""
-    if min(threads, count) < 2:
-        return [work(i) for i in range(count)]
-    with ThreadPoolExecutor(min(threads, count)) as pool:
-        return list(pool.map(work, range(count)))
+def _share(work: Callable[..., object], parts: Sequence[tuple], threads: int) -> list[object]:
+    """`work(*part)` of each, in order, also here. The threads end with the call: a process may fork after it."""
+    if min(threads, len(parts)) < 2:
+        return [work(*part) for part in parts]
+    done, left = [None] * len(parts), iter(range(len(parts)))
+
+    def some() -> None:
+        for i in left:  # whoever is free takes the next
+            done[i] = work(*parts[i])
+
+    with ThreadPoolExecutor(min(threads, len(parts)) - 1) as pool:
+        others = [pool.submit(some) for _ in range(min(threads, len(parts)) - 1)]
+        some()
+        for other in others:
+            other.result()
+    return done
 
 
-def _blocks(batch: int) -> tuple[list[slice], list[np.ndarray]]:
-    """The samples of each block, and the blocks of each group."""
-    blocks = [slice(first, min(first + _SAMPLES, batch)) for first in range(0, batch, _SAMPLES)]
-    return blocks, np.array_split(np.arange(len(blocks)), min(len(blocks), _GROUPS))
+def _edges(batch: int) -> np.ndarray:
+    """The first block of each group, and where the last one ends."""
+    blocks = -(-batch // SAMPLES)
+    groups = np.arange(min(blocks, _GROUPS) + 1)
+    whole, over = divmod(blocks, groups[-1])
+    return groups * whole + np.minimum(groups, over)
 
 
 def _copy(array: np.ndarray) -> np.ndarray:
@@ -62,14 +75,16 @@ def _copy(array: np.ndarray) -> np.ndarray:
     return copied
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    array = aligned(shape, dtype)
-    array[...] = 0
-    return array
+def _in_lanes(array: np.ndarray) -> np.ndarray:
+    """With zeros behind the last axis, so that it is whole `LANES`."""
+    wide = aligned((*array.shape[:-1], array.shape[-1] + -array.shape[-1] % LANES), array.dtype)
+    wide[..., :array.shape[-1]] = array
+    wide[..., array.shape[-1]:] = 0
+    return wide
 
 
 def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: Neurons, state: State, rule: Rule,
-            readout: np.ndarray, threads: int, *, keep: bool = False, keep_currents: bool = False,
+            readout: np.ndarray, threads: int, *, spikes: bool = True, keep: bool = False, keep_currents: bool = False,
             keep_synaptics: bool = False) -> Record:
     """Run a population from `state`.
 
@@ -80,38 +95,39 @@ def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: 
         given in its place.
     readout:
         `[neurons, classes]`, by which the spikes are multiplied as well, or of size 0.
+    spikes:
+        Whether those of all steps are wanted; writing them takes time.
     keep, keep_currents, keep_synaptics:
         What the way back needs: always the first; the others for gradients of gains and of synaptic decays.
     """
     dtype, (batch, size) = state.v.dtype, state.v.shape
     times = (drive if drive.size else inputs).shape[0]
     shape, nothing = (times, batch, size), np.empty((0, 0, 0), dtype)
-    spikes, potentials = take(shape, dtype), take((times if keep else 2, batch, size), dtype)
+    fired, potentials = (take((times if wanted else 2, batch, size), dtype) for wanted in (spikes, keep))
     currents, synaptics = (take(shape, dtype) if wanted else nothing for wanted in (keep_currents, keep_synaptics))
-    output = np.zeros((times, batch, readout.shape[1]), dtype)
-    last = State(*map(_copy, state))
-    blocks, groups = _blocks(batch)
-    masks, active, pointers, indices = ([None] * len(blocks) for _ in range(4))
+    output, wide = np.empty((times, batch, readout.shape[1]), dtype), _in_lanes(readout)
+    last, edges = State(*map(_copy, state)), _edges(batch)
+    groups, blocks = edges.size - 1, edges[-1]
+    parts = [(0, groups)] if threads == 1 else [(g, g + 1) for g in range(groups)]
+    masks, active = take((blocks, times if keep else 0, size), np.dtype(np.uint8)), np.zeros((blocks, times), np.int64)
+    pointers = np.empty((blocks, (times + 1) * SAMPLES + 1), np.int64)
 
-    def work(g: int) -> None:
+    def work(begin: int, end: int) -> np.ndarray:
         flags, counts = np.zeros((size + 7) // 8, np.uint64), np.zeros(size, np.int64)
-        busy, limit, current = np.empty(flags.size, np.int64), aligned((size,), dtype), aligned((_SAMPLES, size), dtype)
-        found = np.empty((times + 1) * _SAMPLES * size, np.int32)  # pages that no spike reaches are never there
-        for i in groups[g]:
-            block = blocks[i]
-            samples = block.stop - block.start
-            masks[i], active[i] = aligned((times, size) if keep else (0, size), np.uint8), np.zeros(times, np.int64)
-            pointers[i] = np.zeros((times + 1) * samples + 1, np.int64)
-            forward_block(drive, inputs, weight, block.start, neurons, State(*(a[block] for a in last)), rule, spikes,
-                          potentials, currents, synaptics, masks[i], active[i], readout, output, pointers[i], found,
-                          counts, current[:samples], limit, flags.view(np.uint8)[:size], flags, busy)
-            indices[i] = found[: pointers[i][-1]].copy()
+        begin, end = edges[begin], edges[end]
+        # pages that no spike reaches are never there
+        found = np.empty((end - begin) * (times + 1) * SAMPLES * size, np.int32)
+        count = forward_blocks(
+            begin, end, drive, inputs, weight, neurons, last, rule, fired, potentials, currents, synaptics, masks,
+            active, wide, output, pointers, found, counts, aligned((SAMPLES, size), dtype), aligned((size,), dtype),
+            aligned((wide.shape[1],), dtype), flags.view(np.uint8)[:size], flags, np.empty(flags.size, np.int64))
+        return found[:count].copy()
 
-    _share(work, len(groups), threads)
-    return Record(spikes, output, last, state, potentials, currents, synaptics, masks, active, pointers, indices)
+    return Record(fired, output, last, state, potentials, currents, synaptics, masks, active, pointers,
+                  _share(work, parts, threads), parts)
 
 
-def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Neurons, rule: Rule, values: np.ndarray,
+def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Neurons, to_rows: np.ndarray, rule: Rule,
              grad: np.ndarray, readout: np.ndarray, grad_output: np.ndarray, carry: Carry, wanted: Sequence[str],
              threads: int) -> dict[str, np.ndarray]:
     """Gradients of a run.
@@ -119,50 +135,45 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
     Parameters
     ----------
     inputs, weight, neurons, rule, readout:
-        As in `forward`.
-    values:
-        The record's potentials, or a copy: the gradient to the drive takes their place.
+        As in `forward`; to_rows: the neurons' rows transposed.
     grad, grad_output:
-        Gradients to the spikes and to the output; of size 0 where there are none. One step of grad may stand for all.
+        Gradients to the spikes and to the output; of size 0 where there are none. One step may stand for all.
     carry:
-        Gradients to the last state.
+        Gradients to the last state; those to the first take their place.
     wanted:
         Of what: "inputs" (the drive, where there is no weight), "weight", "readout", fields of `Neurons` and `State`.
     """
+    values = record.potentials
     dtype, (times, batch, size) = values.dtype, values.shape
-    blocks, groups = _blocks(batch)
-    by_class, to_rows, back = (_copy(matrix.T) for matrix in (readout, neurons.rows, weight))
-    first = Carry(*map(_copy, carry))
-    grad_inputs = take(inputs.shape if "inputs" in wanted and weight.size else (0, 0, 0), dtype)
-
-    none = [np.empty((0,) * ndim, dtype) for ndim in range(3)]
+    edges, nothing = _edges(batch), np.empty((0, 0, 0), dtype)
+    of_inputs, of_drive = (take(shape, dtype) if "inputs" in wanted and there else nothing for shape, there in
+                           ((inputs.shape, weight.size), (values.shape, not weight.size)))
+    back = _copy((weight if of_inputs.size else weight[:0]).T)
+    wide = _in_lanes(readout)
+    by_class, grad_output = _copy(wide.T), _in_lanes(grad_output)
 
     def sums_of(name: str, array: np.ndarray) -> np.ndarray:
-        return _zeros(array.shape, dtype) if name in wanted and array.size else none[array.ndim]
+        return take((edges.size - 1, *(array.shape if name in wanted else (0,) * array.ndim)), dtype)
 
-    def work(g: int) -> tuple[np.ndarray, ...]:
-        sums = Neurons(*(sums_of(name, array) for name, array in neurons._asdict().items()))
-        weight_sum, readout_sum = sums_of("weight", weight), sums_of("readout", readout)
-        adapted = take((times + 1, _SAMPLES, size) if neurons.adaptation.size else (0, 0, 0), dtype)
-        total, limit = aligned((_SAMPLES, size), dtype), aligned((size,), dtype)
-        turned = [aligned((width * _SAMPLES,), dtype) for width in (size, weight.shape[0])]
-        for i in groups[g]:
-            block = blocks[i]
-            samples = block.stop - block.start
-            spikes_t, inputs_t = (a[: a.size // _SAMPLES * samples].reshape(-1, samples) for a in turned)
-            backward_block(block.start, neurons, to_rows, rule, values, record.currents, record.synaptics,
-                           State(*(a[block] for a in record.initial)), inputs, back, grad_inputs, grad, by_class,
-                           grad_output, record.masks[i], record.active[i], record.pointers[i], record.indices[i],
-                           Carry(*(a[block] for a in first)), sums, weight_sum, readout_sum, adapted,
-                           total[:samples], spikes_t, inputs_t, limit)
-        return *sums, weight_sum, readout_sum
+    sums = Neurons(*(sums_of(name, array) for name, array in neurons._asdict().items()))
+    weight_sum, readout_sum = sums_of("weight", weight), sums_of("readout", wide)
 
-    totals, *others = _share(work, len(groups), threads)
-    for parts in others:
-        for total, part in zip(totals, parts, strict=True):
-            total += part
-    found = dict(zip((*Neurons._fields, "weight", "readout"), totals, strict=True))
-    found |= {**first._asdict(), "inputs": grad_inputs if weight.size else values}
-    if "spent" in wanted and neurons.rows.size:
-        found["spent"] = first.spent + values[0] @ to_rows
-    return found
+    def work(begin: int, end: int, indices: np.ndarray) -> None:
+        for array in (*sums, weight_sum, readout_sum):
+            array[begin:end] = 0
+        slopes = of_drive.reshape(-1, size) if of_drive.size else aligned((STEPS * SAMPLES, size), dtype)
+        adapted = take((times + 1, SAMPLES, size) if neurons.adaptation.size else (0, 0, 0), dtype)
+        total, outside = aligned((2, SAMPLES, size), dtype)
+        turned = (aligned((width * SAMPLES,), dtype) for width in (size, STEPS * weight.shape[0]))
+        backward_blocks(begin, end, edges, neurons, to_rows, rule, values, record.currents, record.synaptics,
+                        record.initial, inputs, back, of_inputs, grad, by_class, grad_output, record.masks,
+                        record.active, record.pointers, indices, carry, sums, weight_sum, readout_sum, adapted, total,
+                        outside, slopes, batch if of_drive.size else 0, *turned, aligned((size,), dtype),
+                        "spent" in wanted)
+
+    _share(work, [(*part, indices) for part, indices in zip(record.parts, record.indices, strict=True)], threads)
+    found = {name: array.sum(axis=0) for name, array in
+             zip((*Neurons._fields, "weight", "readout"), (*sums, weight_sum, readout_sum), strict=True) if array.size}
+    if "readout" in found:
+        found["readout"] = np.ascontiguousarray(found["readout"][:, :readout.shape[1]])
+    return found | {**carry._asdict(), "inputs": of_inputs if weight.size else of_drive}

@@ -1,4 +1,4 @@
-"""Populations that learn, backward: one block of samples from the last time step to the first.
+"""Populations that learn, backward: blocks of samples from the last time step to the first.
 
 The equations of `learning_forward`, differentiated by hand; g_x is the gradient of the loss to x:
 
@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.engine.arrays import LANES
 from neurosim.engine.compiling import gradient, part, widest_vectors
-from neurosim.engine.learning_forward import FAST_SIGMOID, SUBTRACT_NOW, TRIANGLE
+from neurosim.engine.learning_forward import FAST_SIGMOID, SAMPLES, SUBTRACT_NOW, TRIANGLE, Neurons, State
 from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
 from neurosim.engine.panels import add_product
 
 SPARSE = 0.06  # share of neurons with a derivative up to which only their rows of the recurrent product are computed
+STEPS = 4  # so many give the gradient of the weights in one product
 BUSY = 0.3  # spikes per neuron and step from which on one product is quicker than a row of the gradient for each spike
 
 
@@ -63,7 +65,8 @@ def _arriving(total, grad, t, first, readout, grad_output):
             for n in range(total.shape[1]):
                 total[b, n] = 0
     if grad_output.size:
-        add_product(total, grad_output[t, first:first + total.shape[0]], readout)
+        step = t if grad_output.shape[0] > 1 else 0
+        add_product(total, grad_output[step, first:first + total.shape[0]], readout)
 
 
 @part
@@ -104,18 +107,18 @@ def _through_spike(total, gv, v, limit, mask, bit, kind, slope, height, relative
 
 
 @part
-def _before_reset(v, total, gv, before, threshold, pointers, indices, slot, attached, sum_threshold):
-    """Back through ``v - (s - r) B``, a soft reset at once: v becomes the membrane that was compared."""
+def _before_reset(compared, v, total, gv, before, threshold, pointers, indices, slot, attached, sum_threshold):
+    """Back through ``v - (s - r) B``, a soft reset at once, to the membrane that was compared."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     for n in range(v.size):
         again = one if before[n] > threshold[n] else zero
-        v[n] -= again * threshold[n]
+        compared[n] = v[n] - again * threshold[n]
         if sum_threshold.size:
             sum_threshold[n] += again * gv[n]
         if attached:
             total[n] -= threshold[n] * gv[n]
     for e in range(pointers[slot], pointers[slot + 1]):
-        v[indices[e]] += threshold[indices[e]]
+        compared[indices[e]] += threshold[indices[e]]
         if sum_threshold.size:
             sum_threshold[indices[e]] -= gv[indices[e]]
 
@@ -141,6 +144,28 @@ def _weights(sum_rows, row_t, pointers, indices, slot, dense, row):
 
 
 @part
+def _products(weight_sum, inputs, t, steps, first, samples, slopes, inputs_t):
+    """``weight_sum += inputs^T slopes`` of the steps that the ring holds, from t on."""
+    channels, filled = weight_sum.shape[0], steps * samples
+    turned = inputs_t[:channels * filled].reshape(channels, filled)
+    for step in range(steps):
+        for b in range(samples):
+            for c in range(channels):
+                turned[c, step * samples + b] = inputs[t + step, first + b, c]
+    add_product(weight_sum, turned, slopes[:filled])
+
+
+@part
+def _classes(readout_sum, grad_output, first, pointers, indices, slot, samples):
+    """``readout_sum += spikes^T grad_output`` of one step, `LANES` classes at a time."""
+    for b in range(samples):
+        for e in range(pointers[slot + b], pointers[slot + b + 1]):
+            for c in range(0, readout_sum.shape[1], LANES):
+                for k in range(LANES):
+                    readout_sum[indices[e], c + k] += grad_output[first + b, c + k]
+
+
+@part
 def _adaptations(adapted, initial, beta_adaptation, pointers, indices):
     """``adapted[t + 1]`` = a_t, again from the spikes."""
     one = adapted.dtype.type(1)
@@ -157,48 +182,48 @@ def _adaptations(adapted, initial, beta_adaptation, pointers, indices):
 
 
 @gradient
-def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, initial, inputs, weight_back,
-                   grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, carry, sums, weight_sum,
-                   readout_sum, adapted, total, spikes_t, inputs_t, limit):
-    """Go back through the samples `first` to `first + carry.v.shape[0]`.
-
-    values `[time, batch, neurons]`: the membranes; each step leaves the gradient to the current behind. to_rows: rows
-    transposed. grad: the gradient to the spikes, of the same shape, or of one step that stands for all, or of size 0.
-    readout `[classes, neurons]` with grad_output `[time, batch, classes]`, or of size 0. initial: the state that the
-    block started from; carry: gradients to the last state in, to the first one out (without the recurrent product of
-    its spikes). sums: gradients of the parameters; weight_sum `[channels, neurons]` for inputs `[time, batch,
-    channels]`, and readout_sum `[neurons, classes]`: added to what is there, and those of size 0 are left out.
-    grad_inputs: as inputs, from weight_back `[neurons, channels]`, or of size 0.
-    """
+def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, initial, inputs, weight_back,
+                    grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, carry, sums, weight_sum,
+                    readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t, limit, to_start):
+    """Go back through the samples `first` to `first + carry.v.shape[0]`; see `backward_blocks`."""
     widest_vectors()
     rows, _, alpha, gain_syn, beta, gain, _, threshold, beta_adaptation, adaptation, v_reset = neurons
     zero, one = values.dtype.type(0), values.dtype.type(1)
     least = values.dtype.type(1e-30 if values.itemsize == 4 else 1e-290)  # what decays to denormal numbers gets slow
     slope, height = values.dtype.type(rule.slope), values.dtype.type(rule.height)
     samples, size = carry.v.shape
-    times = values.shape[0]
+    times, rung = values.shape[0], whole if whole else samples
+    ring = slopes.shape[0] // rung
+    alike = grad_output.shape[0] == 1 and grad.shape[0] < 2  # from outside the same comes at every step
     adaptive = adaptation.size > 0
     spent_counts = adaptive or (rule.attached and (rule.reset == SUBTRACT or rule.reset == ZERO))
     if adaptive:
         _adaptations(adapted, initial.adapted, beta_adaptation, pointers, indices)
     for t in range(times - 1, -1, -1):
-        block = values[t, first:first + samples]
-        _arriving(total, grad, t, first, readout, grad_output)
+        at = t % ring * rung + (first if whole else 0)
+        block = slopes[at:at + samples]
+        if not alike:
+            _arriving(total, grad, t, first, readout, grad_output)
+        else:
+            if t + 1 == times:
+                _arriving(outside, grad, t, first, readout, grad_output)
+            for b in range(samples):
+                for n in range(size):
+                    total[b, n] = outside[b, n]
         if rows.size and t + 1 < times:
-            after = values[t + 1, first:first + samples]
+            at = (t + 1) % ring * rung + (first if whole else 0)
+            after = slopes[at:at + samples]
             if active[t] > SPARSE * size:
                 add_product(total, after, to_rows)
             else:
                 _sparse_products(total, rows, after, mask[t])
         if readout_sum.size and grad_output.size:
-            for b in range(samples):
-                for e in range(pointers[(t + 1) * samples + b], pointers[(t + 1) * samples + b + 1]):
-                    for c in range(readout_sum.shape[1]):
-                        readout_sum[indices[e], c] += grad_output[t, first + b, c]
+            _classes(readout_sum, grad_output[t if grad_output.shape[0] > 1 else 0], first, pointers, indices,
+                     (t + 1) * samples, samples)
         for b in range(samples):
             sample = first + b
             begin, end = pointers[t * samples + b], pointers[t * samples + b + 1]  # the spikes of the step before
-            gv, row, g = carry.v[b], block[b], total[b]
+            gv, row, g, now = carry.v[b], block[b], total[b], values[t, sample]
             before = values[t - 1, sample] if t > 0 else initial.v[b]
             if spent_counts:
                 for n in range(size):
@@ -208,9 +233,10 @@ def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, i
                     limit[n] = threshold[n] + adaptation[n] * adapted[t + 1, b, n]
             reach = limit if adaptive else threshold
             if rule.reset == SUBTRACT_NOW:
-                _before_reset(row, g, gv, before, threshold, pointers, indices, (t + 1) * samples + b, rule.attached,
-                              sums.threshold)
-            _through_spike(g, gv, row, reach, mask[t], np.uint8(1 << b), rule.surrogate, slope, height, rule.relative)
+                _before_reset(row, now, g, gv, before, threshold, pointers, indices, (t + 1) * samples + b,
+                              rule.attached, sums.threshold)
+                now = row
+            _through_spike(g, gv, now, reach, mask[t], np.uint8(1 << b), rule.surrogate, slope, height, rule.relative)
             # g is now the gradient to the limit B
             if rule.reset == SUBTRACT:
                 for e in range(begin, end):
@@ -238,9 +264,9 @@ def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, i
                         i = indices[e]
                         sums.beta_adaptation[i] -= ga[i] + adaptation[i] * g[i]
                 for n in range(size):
-                    whole = ga[n] + adaptation[n] * g[n]
-                    spent[n] = (one - beta_adaptation[n]) * whole
-                    ga[n] = beta_adaptation[n] * whole
+                    both = ga[n] + adaptation[n] * g[n]
+                    spent[n] = (one - beta_adaptation[n]) * both
+                    ga[n] = beta_adaptation[n] * both
             elif spent_counts:
                 for n in range(size):
                     carry.spent[b, n] = 0
@@ -294,14 +320,46 @@ def backward_block(first, neurons, to_rows, rule, values, currents, synaptics, i
                     gv[indices[e]] = 0
         if sums.rows.size:
             _weights(sums.rows, spikes_t, pointers, indices, t * samples, BUSY, block)
-        if weight_sum.size:
-            for c in range(inputs_t.shape[0]):
-                for b in range(samples):
-                    inputs_t[c, b] = inputs[t, first + b, c]
-            add_product(weight_sum, inputs_t, block)
+        if weight_sum.size and t % ring == 0:
+            _products(weight_sum, inputs, t, min(ring, times - t), first, samples, slopes, inputs_t)
         if grad_inputs.size:
             target = grad_inputs[t, first:first + samples]
             for b in range(samples):
                 for c in range(target.shape[1]):
                     target[b, c] = 0
             add_product(target, block, weight_back)
+    if to_start and rows.size:
+        at = first if whole else 0
+        add_product(carry.spent, slopes[at:at + samples], to_rows)
+
+
+@gradient
+def backward_blocks(begin, end, edges, neurons, to_rows, rule, values, currents, synaptics, initial, inputs,
+                    weight_back, grad_inputs, grad, readout, grad_output, masks, active, pointers, indices, carry, sums,
+                    weight_sum, readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t, limit,
+                    to_start):
+    """Go back through the groups `begin` to `end - 1`, the blocks `edges[g]` to `edges[g + 1] - 1` each.
+
+    values `[time, batch, neurons]`: the membranes. to_rows: rows transposed. grad: the gradient to the spikes, of the
+    same shape, or of one step that stands for all, or of size 0. readout `[classes, neurons]` with grad_output `[time,
+    batch, classes]`, of all steps or of one, or of size 0; classes in whole `LANES`. initial: the state that the run
+    started from; carry: gradients to the last state in, to the first one out (that to its spikes is whole with
+    `to_start` only). sums: gradients of the parameters `[group, ...]`; weight_sum `[group, channels, neurons]` for
+    inputs `[time, batch, channels]`, and readout_sum `[group, neurons, classes]`: added to what is there, and those of
+    size 0 are left out. slopes: gradients to the current, `[time * batch, neurons]` with whole = batch, or with whole 0
+    a ring of `STEPS` steps of a block. grad_inputs: as inputs, from weight_back `[neurons, channels]`, or of size 0.
+    """
+    batch, size = carry.v.shape
+    for g in range(begin, end):
+        own = Neurons(sums.rows[g], sums.bias[g], sums.alpha[g], sums.gain_syn[g], sums.beta[g], sums.gain[g],
+                      sums.leak[g], sums.threshold[g], sums.beta_adaptation[g], sums.adaptation[g], sums.v_reset[g])
+        for i in range(edges[g], edges[g + 1]):
+            a, b = i * SAMPLES, min((i + 1) * SAMPLES, batch)
+            _backward_block(
+                a, neurons, to_rows, rule, values, currents, synaptics,
+                State(initial.v[a:b], initial.synaptic[a:b], initial.adapted[a:b], initial.spent[a:b],
+                      initial.resting[a:b]),
+                inputs, weight_back, grad_inputs, grad, readout, grad_output, masks[i], active[i], pointers[i], indices,
+                Carry(carry.v[a:b], carry.synaptic[a:b], carry.adapted[a:b], carry.spent[a:b]), own, weight_sum[g],
+                readout_sum[g], adapted, total[:b - a], outside[:b - a], slopes, whole,
+                spikes_t[:size * (b - a)].reshape(size, b - a), inputs_t, limit, to_start)

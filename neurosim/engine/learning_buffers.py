@@ -13,6 +13,8 @@ from threading import Lock
 
 import numpy as np
 
+from neurosim.engine.arrays import aligned
+
 _SMALL = 1 << 20  # bytes; below, numpy's own memory is as good
 _PATIENCE = 24  # requests after which a buffer that nobody used is let go
 _lock = Lock()
@@ -41,7 +43,7 @@ def take(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     global _requests
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < _SMALL:
-        return np.empty(shape, dtype)
+        return aligned(shape, dtype)
     with _lock:
         _requests += 1
         _kept[:] = [entry for entry in _kept if not (_free(entry) and _requests - entry[1][0] > _PATIENCE)]

@@ -1,4 +1,4 @@
-"""Populations that learn, forward: one block of samples over all time steps, with what the way back needs.
+"""Populations that learn, forward: blocks of samples over all time steps, with what the way back needs.
 
 One kernel for all spiking populations of `neurosim.network.layers`; a part that a population does not have is an array
 of size 0:
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.engine.arrays import LANES
 from neurosim.engine.compiling import distinct, part, widest_vectors
 from neurosim.engine.events import add_rows
 from neurosim.engine.neurons import HOLD, RESET_CODES, SUBTRACT, ZERO, emit
@@ -67,6 +68,7 @@ class Rule(NamedTuple):
     relative: bool
 
 
+SAMPLES = 8  # of a block: one bit each in a byte
 SUBTRACT_NOW = 1 + max(RESET_CODES.values())
 TRIANGLE, FAST_SIGMOID, ARCTAN = range(3)
 SURROGATES = {"triangle": TRIANGLE, "fast_sigmoid": FAST_SIGMOID, "arctan": ARCTAN}
@@ -162,25 +164,30 @@ def _given(current, bias, drive, t, first, inputs, weight):
         add_product(current, inputs[t, first:first + current.shape[0]], weight)
 
 
-@distinct
-def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, potentials, currents, synaptics, mask,
-                  active, readout, output, pointers, indices, counts, current, limit, fired, flags, busy):
-    """Run the samples `first` to `first + state.v.shape[0]`, at most eight; the state goes in and comes out.
+@part
+def _read_out(output, readout, pointers, indices, slot, sums):
+    """``output = spikes readout``, `LANES` classes at a time."""
+    for c in range(sums.size):
+        sums[c] = 0
+    for e in range(pointers[slot], pointers[slot + 1]):
+        for c in range(0, sums.size, LANES):
+            for k in range(LANES):
+                sums[c + k] += readout[indices[e], c + k]
+    for c in range(output.size):
+        output[c] = sums[c]
 
-    drive `[time, batch, neurons]`, or inputs `[time, batch, channels]` with weight `[channels, neurons]`; the other of
-    size 0. Written: spikes; potentials, of all steps or, as a ring, of two; where not of size 0, mask `[time, neurons]`
-    (a bit for each sample with a derivative) and active `[time]` (how many neurons of the first sample those are);
-    currents (before the synapse) and synaptics; output `[time, batch, classes]`, the spikes times readout `[neurons,
-    classes]`, added to what is there; and the events, of step t and sample b in the slot (t + 1) samples + b, with
-    those of the state in front.
-    """
+
+@distinct
+def _forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, potentials, currents, synaptics, mask,
+                   active, readout, output, pointers, indices, counts, current, limit, sums, fired, flags, busy):
+    """Run the samples `first` to `first + state.v.shape[0]`, at most eight; see `forward_blocks`."""
     widest_vectors()
     rows, bias, alpha, gain_syn, beta, gain, leak, threshold, beta_adaptation, adaptation, v_reset = neurons
     v, synaptic, adapted, spent, resting = state
     zero, one = v.dtype.type(0), v.dtype.type(1)
     rest, slope = v.dtype.type(rule.refractory), v.dtype.type(rule.slope)
     samples, size = v.shape
-    ring, times = potentials.shape[0], spikes.shape[0]
+    ring, kept, times = potentials.shape[0], spikes.shape[0], active.size
     for b in range(samples):
         for n in range(size):
             fired[n] = spent[b, n] > zero
@@ -189,9 +196,9 @@ def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, po
         _given(current, bias, drive, t, first, inputs, weight)
         for b in range(samples):
             slot, sample, x = t * samples + b, first + b, current[b]
-            before = spikes[t - 1, sample] if t > 0 else spent[b]
+            before = spikes[(t - 1) % kept, sample] if t > 0 else spent[b]
             last = potentials[(t - 1) % ring, sample] if t > 0 else v[b]
-            now, emitted = potentials[t % ring, sample], spikes[t, sample]
+            now, emitted = potentials[t % ring, sample], spikes[t % kept, sample]
             if rows.size:
                 add_rows(x, x, rows, pointers, indices, slot)
             if currents.size:
@@ -224,10 +231,34 @@ def forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, po
                     now[n] = now[n] - (emitted[n] - again) * threshold[n]
             _rest(resting[b], emitted, rest)
             if readout.size:
-                for e in range(pointers[slot + samples], pointers[slot + samples + 1]):
-                    for c in range(output.shape[2]):
-                        output[t, sample, c] += readout[indices[e], c]
+                _read_out(output[t, sample], readout, pointers, indices, slot + samples, sums)
     for b in range(samples):
         for n in range(size):
             v[b, n] = potentials[(times - 1) % ring, first + b, n]
-            spent[b, n] = spikes[times - 1, first + b, n]
+            spent[b, n] = spikes[(times - 1) % kept, first + b, n]
+
+
+@distinct
+def forward_blocks(begin, end, drive, inputs, weight, neurons, state, rule, spikes, potentials, currents, synaptics,
+                   masks, active, readout, output, pointers, indices, counts, current, limit, sums, fired, flags, busy):
+    """Run the blocks `begin` to `end - 1`, of `SAMPLES` samples each, the last one perhaps fewer.
+
+    drive `[time, batch, neurons]`, or inputs `[time, batch, channels]` with weight `[channels, neurons]`; the other of
+    size 0. The state goes in and comes out. Written: spikes and potentials, of all steps or, as a ring, of two; where
+    not of size 0, masks `[block, time, neurons]` (a bit for each sample with a derivative); active `[block, time]` (how
+    many neurons of the first sample those are); currents (before the synapse) and synaptics; output `[time, batch,
+    classes]`, the spikes times readout `[neurons, classes in whole LANES]`; and the events, those of step t and
+    sample b of a block in the slot (t + 1) samples + b of its row of pointers, with those of the state in front. The
+    events of all these blocks follow each other; how many they are is returned.
+    """
+    at, times, batch = 0, active.shape[1], state.v.shape[0]
+    for i in range(begin, end):
+        a, b = i * SAMPLES, min((i + 1) * SAMPLES, batch)
+        pointers[i, 0] = at
+        _forward_block(drive, inputs, weight, a, neurons,
+                       State(state.v[a:b], state.synaptic[a:b], state.adapted[a:b], state.spent[a:b],
+                             state.resting[a:b]),
+                       rule, spikes, potentials, currents, synaptics, masks[i], active[i], readout, output, pointers[i],
+                       indices, counts, current[:b - a], limit, sums, fired, flags, busy)
+        at = pointers[i, (times + 1) * (b - a)]
+    return at

@@ -129,7 +129,7 @@ class SpikingNetwork(nn.Module):
         if at:
             options |= {"weight": self[group[0]].weight.T, "bias": self[group[0]].bias}
         if at + 1 < len(group):
-            options["readout"] = self[group[-1]].weight.T
+            options |= {"readout": self[group[-1]].weight.T, "heard": self.returns_spikes}
         signals[group[at]], output, _ = self[group[at]].run(signals[self.sources[group[0]][0]], **options)
         if output is not None:
             bias = self[group[-1]].bias

@@ -124,8 +124,8 @@ class SpikingPopulation(Population):
                      zeros, zeros if self._rule().refractory else None)
 
     def run(self, current: torch.Tensor, state: State | None = None, *, mask: torch.Tensor | None = None,
-            weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, readout: torch.Tensor | None = None
-            ) -> tuple[torch.Tensor, torch.Tensor | None, State]:
+            weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, readout: torch.Tensor | None = None,
+            heard: bool = True) -> tuple[torch.Tensor | None, torch.Tensor | None, State]:
         """Spikes, their product with `readout`, and the last state, from which a later call may go on.
 
         Parameters
@@ -138,6 +138,8 @@ class SpikingPopulation(Population):
             for all, by which the spikes are multiplied that a neuron sends.
         readout:
             `[neurons, classes]` of the linear layer behind.
+        heard:
+            Whether anyone looks at the spikes themselves; else there are none, which is quicker.
         """
         flat = self._flat(current) if weight is None else current
         names = Neurons._fields[1:]
@@ -152,11 +154,12 @@ class SpikingPopulation(Population):
             recurrent = None if recurrent is None else recurrent * scale
             readout = None if readout is None else readout * scale
         neurons = Neurons(recurrent, *(rows.get(name) for name in names))
-        spikes, output, last = recurrence(flat, weight, neurons, state._replace(resting=resting), self._rule(), readout)
+        spikes, output, last = recurrence(flat, weight, neurons, state._replace(resting=resting), self._rule(), readout,
+                                          heard=heard)
         if mask is not None:
             last = last._replace(resting=None if state.resting is None else last.resting.nan_to_num(posinf=0.0))
-            spikes = spikes * scale
-        return (spikes.unflatten(2, self.shape) if len(self.shape) > 1 else spikes), output, last
+            spikes = spikes * scale if heard else None
+        return (spikes.unflatten(2, self.shape) if heard and len(self.shape) > 1 else spikes), output, last
 
     def forward(self, current: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Spikes `[time, batch, *shape]` of a current of that shape, from rest; see `run` for more."""

@@ -18,12 +18,13 @@ from neurosim.engine.learning_forward import Neurons, Rule, State
 from neurosim.errors import NeurosimError
 from neurosim.training.compiled import backend_of
 from neurosim.training.stepwise import stepwise
+from neurosim.training.threads import free_threads
 
-Result = tuple[torch.Tensor, torch.Tensor | None, State]
+Result = tuple[torch.Tensor | None, torch.Tensor | None, State]
 
 
 def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neurons, state: State, rule: Rule,
-               readout: torch.Tensor | None = None) -> Result:
+               readout: torch.Tensor | None = None, *, heard: bool = True) -> Result:
     """Spikes `[time, batch, neurons]`, output `[time, batch, classes]` and the last state of a population.
 
     Parameters
@@ -36,6 +37,8 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
         Tensors `[batch, neurons]`; None as above.
     readout:
         `[neurons, classes]`: the output is the spikes times it; without it the output is None.
+    heard:
+        Whether anyone looks at the spikes themselves; else None stands in their place, which is quicker.
     """
     if inputs.ndim != 3 or 0 in inputs.shape:
         raise NeurosimError(f"inputs have shape {list(inputs.shape)}", where="neurons",
@@ -47,9 +50,11 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
                             where="neurons", allowed="one precision", hint="take module.to(inputs.dtype)")
     read = has_torch_function(tensors)  # weights that a chip reads, see `read_weight`
     if read or inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
-        return stepwise(inputs, weight, neurons, state, rule, readout, None if read else backend_of(inputs.device))
+        backend = None if read else backend_of(inputs.device)
+        spikes, output, last = stepwise(inputs, weight, neurons, state, rule, readout, backend)
+        return spikes if heard else None, output, last
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    spikes, output, *last, _ = _Fused.apply(rule, keep, *tensors)
+    spikes, output, *last, _ = _Fused.apply(rule, keep, heard, *tensors)
     return spikes, output, State(*(None if old is None else new for old, new in zip(state, last, strict=True)))
 
 
@@ -62,7 +67,7 @@ class _Fused(torch.autograd.Function):
     """The kernels of `neurosim.engine.learning`."""
 
     @staticmethod
-    def forward(rule: Rule, keep: bool, inputs: torch.Tensor, weight: torch.Tensor | None,
+    def forward(rule: Rule, keep: bool, heard: bool, inputs: torch.Tensor, weight: torch.Tensor | None,
                 readout: torch.Tensor | None, *parameters: torch.Tensor | None) -> tuple:
         dtype, batch = inputs.dtype, inputs.shape[1]
         neurons = Neurons(*_arrays(parameters[:_NEURONS], dtype, (2,) + (1,) * (_NEURONS - 1)))
@@ -76,16 +81,18 @@ class _Fused(torch.autograd.Function):
                   if tensor is not None and tensor.requires_grad}
         synapse = neurons.alpha.size > 0
         record = learning.forward(
-            drive, x, w, neurons, state, rule, to_classes, torch.get_num_threads(), keep=keep,
+            drive, x, w, neurons, state, rule, to_classes, free_threads(), spikes=heard, keep=keep,
             keep_currents=keep and ("gain_syn" if synapse else "gain") in wanted,
             keep_synaptics=keep and synapse and bool(wanted & {"gain", "alpha"}))
         output = None if readout is None else torch.from_numpy(record.output)
-        return (torch.from_numpy(record.spikes), output, *map(torch.from_numpy, record.state),
-                (record, neurons, w, to_classes))
+        rows = parameters[0]
+        to_rows = _arrays([None if rows is None or not keep else rows.T], dtype, (2,))[0]
+        return (torch.from_numpy(record.spikes) if heard else None, output, *map(torch.from_numpy, record.state),
+                (record, neurons, to_rows, rows is not None and not rows.is_contiguous(), w, to_classes))
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        ctx.rule, _, x, weight, *others = inputs
+        ctx.rule, _, _, x, weight, *others = inputs
         ctx.record, *ctx.arrays = output[-1]
         # what the arrays are of, too: torch refuses the way back where one of them was changed in its place
         ctx.save_for_backward(x if weight is not None else None, weight, *others)
@@ -94,31 +101,36 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: torch.Tensor | None) -> tuple:
-        needed = ctx.needs_input_grad[2:]
+        needed = ctx.needs_input_grad[3:]
         found = _Back.apply(ctx.record, *ctx.arrays, ctx.rule, needed, ctx.saved_tensors[0], *grads[:-1])
-        return (None, None, *found)
+        return (None, None, None, *found)
 
 
 class _Back(torch.autograd.Function):
     """The way back, as a function of its own: torch.func hands over its own kind of tensors."""
 
     @staticmethod
-    def forward(record: learning.Record, neurons: Neurons, weight: np.ndarray, readout: np.ndarray, rule: Rule,
-                needed: Sequence[bool], x: torch.Tensor | None, grad: torch.Tensor | None,
-                grad_output: torch.Tensor | None, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        threads, nothing = torch.get_num_threads(), np.empty((0, 0, 0), neurons.beta.dtype)
+    def forward(record: learning.Record, neurons: Neurons, to_rows: np.ndarray, turned: bool, weight: np.ndarray,
+                readout: np.ndarray, rule: Rule, needed: Sequence[bool], x: torch.Tensor | None,
+                grad: torch.Tensor | None, grad_output: torch.Tensor | None, *grads: torch.Tensor | None
+                ) -> tuple[torch.Tensor | None, ...]:
+        nothing = np.empty((0, 0, 0), neurons.beta.dtype)
         needs = dict(zip(("inputs", "weight", "readout", *Neurons._fields, *State._fields), needed, strict=True))
         if grads[3] is not None:
-            grad = _and_last(grad, grads[3], record.spikes.shape)
+            grad = _and_last(grad, grads[3], record.potentials.shape)
         if grad is not None and grad.stride(0) == 0:
             grad = grad[:1]  # a mean or a sum over time: all steps have the same
-        carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy()
+        if grad_output is not None and grad_output.stride(0) == 0:
+            grad_output = grad_output[:1]
+        carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy().copy()
                         for g, of in zip((*grads[:3], None), record.initial[:4], strict=True)))
-        values = record.potentials.copy() if _graph_is_kept() else record.potentials
         x, grad, grad_output = (nothing if g is None else g.contiguous().numpy() for g in (x, grad, grad_output))
-        found = learning.backward(record, x, weight, neurons, rule, values, grad, readout, grad_output, carry,
-                                  [name for name, wanted in needs.items() if wanted], threads)
-        return tuple(torch.from_numpy(found[name]) if wanted else None for name, wanted in needs.items())
+        found = learning.backward(record, x, weight, neurons, to_rows, rule, grad, readout, grad_output, carry,
+                                  [name for name, wanted in needs.items() if wanted], free_threads())
+        of = {name: torch.from_numpy(found[name]) for name, wanted in needs.items() if wanted}
+        if turned and "rows" in of:  # as their tensor lies, so that autograd need not copy it
+            of["rows"] = of["rows"].T.contiguous().T
+        return tuple(of.get(name) for name in needs)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
@@ -141,9 +153,3 @@ def _and_last(grad: torch.Tensor | None, last: torch.Tensor, shape: tuple[int, .
     grad = last.new_zeros(shape) if grad is None else grad.clone(memory_format=torch.contiguous_format)
     grad[-1] += last
     return grad
-
-
-def _graph_is_kept() -> bool:
-    """Whether there may be another backward pass through this graph; where torch does not tell: yes."""
-    tell = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return tell is None or tell()

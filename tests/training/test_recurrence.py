@@ -143,6 +143,23 @@ def test_a_loss_that_looks_at_one_result(used: int) -> None:
         torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("over_time", ["sum", "mean"])
+def test_spikes_that_no_one_hears(over_time: str) -> None:
+    """A sum over time hands the same gradient to all steps, a mean one for each; and eleven classes are no whole vector."""
+    inputs, weight, neurons, state, _ = case("lif", True, torch.float64)
+    readout = torch.randn(13, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    outputs, found = [], []
+    for path in (stepwise, lambda *given: recurrence(*given, heard=False)):
+        spikes, output, _ = path(inputs, weight, neurons, state, rule(), readout)
+        outputs.append(output)
+        loss = getattr(output, over_time)(dim=0).square().sum()
+        found.append(torch.autograd.grad(loss, [inputs, weight, readout, neurons.rows, state.spent]))
+    assert spikes is None
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-9)
+
+
 def test_threads_change_no_bit() -> None:
     given = case("adaptive", True, torch.float32, batch=37, steps=9, size=40)
     before, results = torch.get_num_threads(), []
