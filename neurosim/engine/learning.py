@@ -14,7 +14,7 @@ import numpy as np
 
 from neurosim.engine.arrays import LANES, aligned
 from neurosim.engine.learning_backward import STEPS, Carry, backward_blocks
-from neurosim.engine.learning_buffers import take
+from neurosim.engine.learning_buffers import copied, take
 from neurosim.engine.learning_forward import SAMPLES, Neurons, Rule, State, forward_blocks
 
 _GROUPS = 8  # at most; each has gradient sums of its own
@@ -69,12 +69,6 @@ def _edges(batch: int) -> np.ndarray:
     return groups * whole + np.minimum(groups, over)
 
 
-def _copy(array: np.ndarray) -> np.ndarray:
-    copied = aligned(array.shape, array.dtype)
-    copied[...] = array
-    return copied
-
-
 def _in_lanes(array: np.ndarray) -> np.ndarray:
     """With zeros behind the last axis, so that it is whole `LANES`."""
     wide = aligned((*array.shape[:-1], array.shape[-1] + -array.shape[-1] % LANES), array.dtype)
@@ -105,8 +99,8 @@ def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: 
     shape, nothing = (times, batch, size), np.empty((0, 0, 0), dtype)
     fired, potentials = (take((times if wanted else 2, batch, size), dtype) for wanted in (spikes, keep))
     currents, synaptics = (take(shape, dtype) if wanted else nothing for wanted in (keep_currents, keep_synaptics))
-    output, wide = np.empty((times, batch, readout.shape[1]), dtype), _in_lanes(readout)
-    last, edges = State(*map(_copy, state)), _edges(batch)
+    output, wide = take((times, batch, readout.shape[1]), dtype), _in_lanes(readout)
+    last, edges = State(*map(copied, state)), _edges(batch)
     groups, blocks = edges.size - 1, edges[-1]
     parts = [(0, groups)] if threads == 1 else [(g, g + 1) for g in range(groups)]
     masks, active = take((blocks, times if keep else 0, size), np.dtype(np.uint8)), np.zeros((blocks, times), np.int64)
@@ -148,9 +142,9 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
     edges, nothing = _edges(batch), np.empty((0, 0, 0), dtype)
     of_inputs, of_drive = (take(shape, dtype) if "inputs" in wanted and there else nothing for shape, there in
                            ((inputs.shape, weight.size), (values.shape, not weight.size)))
-    back = _copy((weight if of_inputs.size else weight[:0]).T)
+    back = copied((weight if of_inputs.size else weight[:0]).T)
     wide = _in_lanes(readout)
-    by_class, grad_output = _copy(wide.T), _in_lanes(grad_output)
+    by_class, grad_output = copied(wide.T), _in_lanes(grad_output)
 
     def sums_of(name: str, array: np.ndarray) -> np.ndarray:
         return take((edges.size - 1, *(array.shape if name in wanted else (0,) * array.ndim)), dtype)
@@ -172,7 +166,7 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
                         "spent" in wanted)
 
     _share(work, [(*part, indices) for part, indices in zip(record.parts, record.indices, strict=True)], threads)
-    found = {name: array.sum(axis=0) for name, array in
+    found = {name: array.sum(axis=0, out=take(array.shape[1:], dtype)) for name, array in
              zip((*Neurons._fields, "weight", "readout"), (*sums, weight_sum, readout_sum), strict=True) if array.size}
     if "readout" in found:
         found["readout"] = np.ascontiguousarray(found["readout"][:, :readout.shape[1]])

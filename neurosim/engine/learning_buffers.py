@@ -15,7 +15,7 @@ import numpy as np
 
 from neurosim.engine.arrays import aligned
 
-_SMALL = 1 << 20  # bytes; below, numpy's own memory is as good
+_SMALL = 1 << 17  # bytes; below, numpy's own memory is as good
 _PATIENCE = 24  # requests after which a buffer that nobody used is let go
 _lock = Lock()
 _kept: list[tuple[np.ndarray, list[int]]] = []  # bytes, and the request at which they were last handed out
@@ -60,6 +60,13 @@ def take(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
             _kept.append(found)
         found[1][0] = _requests
         return np.ndarray(shape, dtype, found[0])
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy in one piece."""
+    copy = take(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def _free(entry: tuple[np.ndarray, list[int]]) -> bool:

@@ -40,7 +40,8 @@ def logits_of(output: torch.Tensor, readout: Readout) -> torch.Tensor:
         return output
     if readout == "last":
         return output[-1]
-    return output.sum(dim=0) if readout == "sum" else output.mean(dim=0)
+    total = output.sum(dim=0)  # a mean is a sum whose gradient torch writes out for every step
+    return total if readout == "sum" else total / output.shape[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class Objective:
                 raise NeurosimError("the model returns its output only", where="rate_penalty",
                                     allowed="(output, spikes)",
                                     hint="return the spikes of the hidden neurons, [time, batch, neuron], as well")
-            loss = loss + self.rate_penalty * (result[1].mean(dim=0) - TARGET_RATE).square().sum()
+            loss = loss + self.rate_penalty * (result[1].sum(dim=0) / result[1].shape[0] - TARGET_RATE).square().sum()
         return loss, logits
 
     def loss(self, parameters: Parameters) -> torch.Tensor:

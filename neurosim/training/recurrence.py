@@ -14,6 +14,7 @@ from torch.overrides import has_torch_function
 
 from neurosim.engine import learning
 from neurosim.engine.learning_backward import Carry
+from neurosim.engine.learning_buffers import copied
 from neurosim.engine.learning_forward import Neurons, Rule, State
 from neurosim.errors import NeurosimError
 from neurosim.training.compiled import backend_of
@@ -64,11 +65,14 @@ def _arrays(tensors: Sequence[torch.Tensor | None], dtype: torch.dtype, ndims: S
 
 
 class _Fused(torch.autograd.Function):
-    """The kernels of `neurosim.engine.learning`."""
+    """The kernels of `neurosim.engine.learning`.
+
+    All that `forward` is given is `*given`: torch goes through the names of arguments one by one at every call.
+    """
 
     @staticmethod
-    def forward(rule: Rule, keep: bool, heard: bool, inputs: torch.Tensor, weight: torch.Tensor | None,
-                readout: torch.Tensor | None, *parameters: torch.Tensor | None) -> tuple:
+    def forward(*given: object) -> tuple:
+        rule, keep, heard, inputs, weight, readout, *parameters = given
         dtype, batch = inputs.dtype, inputs.shape[1]
         neurons = Neurons(*_arrays(parameters[:_NEURONS], dtype, (2,) + (1,) * (_NEURONS - 1)))
         neurons = neurons._replace(**{name: np.zeros_like(neurons.beta) for name in ("leak", "v_reset")
@@ -110,10 +114,8 @@ class _Back(torch.autograd.Function):
     """The way back, as a function of its own: torch.func hands over its own kind of tensors."""
 
     @staticmethod
-    def forward(record: learning.Record, neurons: Neurons, to_rows: np.ndarray, turned: bool, weight: np.ndarray,
-                readout: np.ndarray, rule: Rule, needed: Sequence[bool], x: torch.Tensor | None,
-                grad: torch.Tensor | None, grad_output: torch.Tensor | None, *grads: torch.Tensor | None
-                ) -> tuple[torch.Tensor | None, ...]:
+    def forward(*given: object) -> tuple[torch.Tensor | None, ...]:
+        record, neurons, to_rows, turned, weight, readout, rule, needed, x, grad, grad_output, *grads = given
         nothing = np.empty((0, 0, 0), neurons.beta.dtype)
         needs = dict(zip(("inputs", "weight", "readout", *Neurons._fields, *State._fields), needed, strict=True))
         if grads[3] is not None:
@@ -127,10 +129,9 @@ class _Back(torch.autograd.Function):
         x, grad, grad_output = (nothing if g is None else g.contiguous().numpy() for g in (x, grad, grad_output))
         found = learning.backward(record, x, weight, neurons, to_rows, rule, grad, readout, grad_output, carry,
                                   [name for name, wanted in needs.items() if wanted], free_threads())
-        of = {name: torch.from_numpy(found[name]) for name, wanted in needs.items() if wanted}
-        if turned and "rows" in of:  # as their tensor lies, so that autograd need not copy it
-            of["rows"] = of["rows"].T.contiguous().T
-        return tuple(of.get(name) for name in needs)
+        if turned and "rows" in found:  # as their tensor lies, so that autograd need not copy it
+            found["rows"] = copied(found["rows"].T).T
+        return tuple(torch.from_numpy(found[name]) if wanted else None for name, wanted in needs.items())
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
