@@ -182,7 +182,7 @@ class Run:
                        "energy per SOP": (found["energy_per_sop"], "J"), "TOPS/W": (found["tops_per_watt"], "")}
             figures |= {"energy-delay product": (found["edp"], "J s")} if "edp" in found else {}
             for name, (values, unit) in figures.items():
-                low, nominal, high = values.values
+                low, nominal, high = np.sort(values.values)
                 lines.append(f"  {name:24} {nominal:.3g} {unit}".rstrip()
                              + f"   [{low:.3g}, {high:.3g}] by the coefficients")
             if self.unpriced:

@@ -53,6 +53,9 @@ def profile_path(name: str | os.PathLike[str]) -> Path:
 def load_profile(name: str | os.PathLike[str]) -> Profile:
     """A chip type, by the name of a shipped profile or the path of a TOML file.
 
+    A file with `base = "NAME"` (or a path, from its own folder) is that chip type with what else stands in it: tables
+    are merged key by key; numbers with their source, and tables that choose a `model` or `kind`, are exchanged whole.
+
     Raises
     ------
     NeurosimError
@@ -62,7 +65,13 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     >>> load_profile("pcm_hermes").crossbar.g_max.value
     1.035e-05
     """
-    path = profile_path(name)
+    return _load(profile_path(name), ())
+
+
+def _load(path: Path, above: tuple[Path, ...]) -> Profile:
+    if path in above:
+        raise NeurosimError(f"base goes round in a circle: {' -> '.join(p.name for p in (*above, path))}",
+                            where=str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -74,7 +83,35 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NeurosimError(f"not TOML: {error}", where=str(path)) from None
+    if "base" in data:
+        data = _upon(_load(_base(data.pop("base"), path), (*above, path)), data)
     return parse_profile(data, str(path), path.parent)
+
+
+def _base(name: object, path: Path) -> Path:
+    """The file that `base` names, seen from a profile."""
+    if not isinstance(name, str):
+        raise NeurosimError(f"base is {name!r}", where=str(path), allowed="the name of a profile, or a path")
+    found = profile_path(name)
+    return found if name in profile_names() else path.parent / found
+
+
+def _upon(base: Profile, data: Mapping[str, object]) -> dict[str, object]:
+    """The tables of a file on those of its base, whose name and description it does not take over."""
+    under = base.model_dump(exclude_none=True, exclude_defaults=True, exclude={"name", "description", "sources"})
+    own = data.get("sources", [])
+    sources = dict.fromkeys([*own, *base.sources]) if isinstance(own, list) else own
+    return {**_merged(under, data), "sources": list(sources) if isinstance(sources, dict) else sources}
+
+
+def _merged(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    found = dict(under)
+    for key, value in over.items():
+        below = found.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        whole = both and not {"value", "nominal", "source", "model", "kind"}.isdisjoint(value)
+        found[key] = _merged(below, value) if both and not whole else value
+    return found
 
 
 def check_profile(path: str | os.PathLike[str]) -> list[str]:

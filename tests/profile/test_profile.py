@@ -160,3 +160,37 @@ def test_curves_need_rising_pieces():
 
 def test_layer_names_of_the_schema_are_those_of_the_network():
     assert set(LayerName.__args__) == set(LAYERS)
+
+
+def test_a_base_is_changed_key_by_key(tmp_path):
+    """As `with_values` does it; another file in between; what says its source is exchanged whole."""
+    pcm = load_profile("pcm_hermes")
+    write(tmp_path, 'name = "mine"\nbase = "pcm_hermes"\nsources = ["mine"]\n[crossbar]\nrows = 64\n'
+                    '[energy.conversion]\nmodel = "fixed"\nenergy = 1e-12\n')
+    (tmp_path / "next.toml").write_text('name = "next"\nbase = "mine.toml"\n[crossbar]\ncolumns = 8\n'
+                                        'g_max = {value = 5e-6, source = "measured"}\n')
+    found = load_profile(tmp_path / "next.toml")
+    assert (found.name, found.family, found.description) == ("next", "crossbar", "")
+    assert found.sources == ("mine", *pcm.sources)
+    assert found.hash == pcm.with_values({"crossbar.rows": 64, "crossbar.columns": 8, "crossbar.g_max": 5e-6}).hash
+    assert found.crossbar.g_max.source == "measured"
+    assert (found.energy.conversion.energy.nominal, found.energy.conversion.fom) == (1e-12, None)
+    assert found.energy.cell == pcm.energy.cell
+
+
+def test_faults_of_a_base(tmp_path):
+    for text, fault in (('base = "pcm_hermse"', "did you mean 'pcm_hermes'"), ("base = 3", "base is 3"),
+                        ('base = "none.toml"', "no such profile file"), ('base = "mine.toml"', "in a circle"),
+                        ('base = "pcm_hermes"\nsources = 3', "sources: found 3"),
+                        ('base = "pcm_hermes"\n[crossbar]\nrow = 3', r"crossbar.row: this key is not known")):
+        with pytest.raises(NeurosimError, match=fault):
+            load_profile(write(tmp_path, f'name = "mine"\n{text}\n'))
+
+
+@pytest.mark.parametrize(("name", "bits"), [("pcm_hermes_8bit", (8, 8)), ("reram_neurram_4b6b", (4, 6))])
+def test_chips_with_their_converters_are_else_the_chips(name, bits):
+    chip, base = load_profile(name), load_profile(name.rsplit("_", 1)[0])
+    assert (chip.dac.bits.value, chip.adc.bits.value) == bits
+    assert (base.dac, base.adc) == (None, None)
+    for section in ("crossbar", "energy", "timing", "area", "wires", "mismatch"):
+        assert getattr(chip, section) == getattr(base, section)
