@@ -22,7 +22,9 @@ import numpy as np
 
 import neurosim as ns
 from benchmarks import harness
-from neurosim.network.forward import compile_inputs, compile_steps, run, run_block
+from neurosim.engine.dpi import TOGETHER
+from neurosim.network.circuit_dies import run_circuits
+from neurosim.network.forward import Forward, compile_inputs, compile_steps, run, run_block
 
 NEURONS, STEPS, INPUTS, DIES, SEED = 256, 1000, 64, 32, 0
 
@@ -67,22 +69,28 @@ def measure(quick: bool) -> dict[str, object]:
     rate = float(run(network, inputs).spikes["cells"].sum() / (NEURONS * STEPS * network.dt))
     found = parts(network, inputs, 15 if quick else 101)
     (block,) = compile_inputs(network, inputs)
-    dies, threads = make_dies(network), harness.cores()
+    dies, threads, side = make_dies(network), harness.cores(), max(1, TOGETHER // NEURONS)
+    groups = [dies[start:start + side] for start in range(0, DIES, side)]
 
-    def one() -> None:
-        run_block(network, compile_steps(network, dies[0]), block)
+    def some(group: list[dict[str, dict[str, np.ndarray]]]) -> list[Forward]:
+        return run_circuits(network, group, block)
 
+    alone = run_block(network, compile_steps(network, dies[0]), block).spikes["cells"]
+    if not np.array_equal(alone, some(groups[0])[0].spikes["cells"]):
+        raise AssertionError("a die among others is not the die alone")
     with ThreadPoolExecutor(threads) as pool:
         times = harness.seconds({
-            "one": one,
-            "many": lambda: list(pool.map(lambda die: run_block(network, compile_steps(network, die), block), dies)),
+            "one": lambda: run_block(network, compile_steps(network, dies[0]), block),
+            "many_one_thread": lambda: list(map(some, groups)), "many": lambda: list(pool.map(some, groups)),
         }, 5 if quick else 15)
-    single, many = harness.spread(times["one"], 1e-3), harness.spread(times["many"], 1e-3 * DIES)
+    single = harness.spread(times["one"], 1e-3)
+    one_thread, many = (harness.spread(times[name], 1e-3 * DIES) for name in ("many_one_thread", "many"))
     return {
         "name": "dpi", "machine": harness.machine(), "versions": harness.versions("numpy", "numba", "rockpool"),
-        "settings": {"neurons": NEURONS, "steps": STEPS, "inputs": INPUTS, "dies": DIES, "threads": threads,
-                     "precision": "float32", "rate_hz": rate},
-        "results": {"parts_ms": found, "one_die_ms": single, "of_many_ms": many},
+        "settings": {"neurons": NEURONS, "steps": STEPS, "inputs": INPUTS, "dies": DIES, "side_by_side": side,
+                     "threads": threads, "precision": "float32", "rate_hz": rate},
+        "results": {"parts_ms": found, "one_die_ms": single, "of_many_one_thread_ms": one_thread, "of_many_ms": many,
+                    "times_better_one_thread": single["median"] / one_thread["median"]},
         "bars": [
             harness.bar("forward of one die, in numpy.exp over as many updates", found["run"] / found["exp"],
                         at_most=87),
@@ -96,6 +104,7 @@ def table(result: Mapping[str, object]) -> list[list[str]]:
     rows = [["what", "ms", "least", "largest"]]
     rows += [[f"one die, one core: {name}", f"{value:.3f}", "", ""] for name, value in found["parts_ms"].items()]
     for what, key in (("one die: prepare and run", "one_die_ms"),
+                      (f"each of {DIES} dies, one thread", "of_many_one_thread_ms"),
                       (f"each of {DIES} dies, {result['settings']['threads']} threads", "of_many_ms")):
         rows.append([what, *(f"{found[key][of]:.2f}" for of in ("median", "least", "largest"))])
     return [*rows, [f"{result['settings']['rate_hz']:.0f} spikes a second and neuron", "", "", ""]]

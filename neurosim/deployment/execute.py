@@ -1,7 +1,7 @@
 """Run dies on threads: over dies, or over blocks of samples when there are fewer dies than threads.
 
 The result of a die does not depend on either: blocks follow from the network, counts are integers. The caller holds
-BLAS to one thread.
+BLAS to one thread. Circuits of few samples run several dies side by side.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from neurosim.deployment.calibration import Calibration
 from neurosim.deployment.plan import Plan
 from neurosim.energy import Activity, Metrics, metrics
+from neurosim.engine.dpi import TOGETHER
 from neurosim.network.activity import stacked, together
+from neurosim.network.circuit_dies import run_circuits, side_by_side
 from neurosim.network.forward import Block, Forward, Step, compile_steps, run_block
 
 
@@ -43,7 +45,12 @@ class Counts:
 
 def run_dies(plan: Plan, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> Iterator[Counts]:
     """The counts of each die, in order; `pool` has `threads` workers."""
-    if threads == 1:
+    together = min(_together(plan), -(-len(numbers) // threads))
+    if together > 1:
+        groups = [numbers[start:start + together] for start in range(0, len(numbers), together)]
+        for counts in map(partial(_group, plan), groups) if threads == 1 else pool.map(partial(_group, plan), groups):
+            yield from counts
+    elif threads == 1:
         yield from (_die(plan, die) for die in numbers)
     elif len(numbers) >= threads:
         yield from pool.map(lambda die: _die(plan, die), numbers)
@@ -70,6 +77,23 @@ def _die(plan: Plan, die: int, pool: ThreadPoolExecutor | None = None) -> Counts
         parts = _run(plan, _compile(plan, die, stage), pool)
         stages.append(np.count_nonzero(np.concatenate([part.prediction for part in parts]) == plan.labels))
     return replace(_counts(plan, die, parts), stages=np.array([stages], np.int64))
+
+
+def _together(plan: Plan) -> int:
+    """How many dies side by side fill the kernel of a network of circuits; one where the samples do."""
+    network = plan.mapped.network
+    if plan.calibration is not None or plan.keep_events or not side_by_side(network):
+        return 1
+    widest = max(plan.spiking.values())
+    return max(1, TOGETHER // (widest * max(block.batch for block in plan.blocks)))
+
+
+def _group(plan: Plan, numbers: Sequence[int]) -> list[Counts]:
+    """Several dies of a network of circuits, side by side."""
+    dtype = np.dtype(plan.precision)
+    dies = [plan.dies.as_run(die, dtype)[0] for die in numbers]
+    blocks = [run_circuits(plan.mapped.network, dies, block, dtype) for block in plan.blocks]
+    return [_counts(plan, die, list(parts)) for die, parts in zip(numbers, zip(*blocks, strict=True), strict=True)]
 
 
 def _compile(plan: Plan, die: int, calibration: Calibration | None) -> list[Step]:

@@ -5,7 +5,7 @@ steps. Spikes are events: `pointers [batch * time + 1]` into `indices`, the neur
 Parallel work (dies, or blocks of the batch) is shared out by threads outside.
 """
 
-from neurosim.engine.arrays import LANES, aligned, padded, padded_rows, summed_rows
+from neurosim.engine.arrays import LANES, aligned, padded, padded_rows, scaled_rows, summed_rows
 from neurosim.engine.dense import avg_pool, conv2d, linear, max_pool, patches
 from neurosim.engine.events import gather, scatter, survey, tally, to_events
 from neurosim.engine.neurons import adaptive_lif, cuba_lif, leaky_integrator, lif
@@ -15,6 +15,6 @@ from neurosim.engine.recurrent import Product, exact_product, gru, lstm, rnn
 __all__ = [
     "CONVERTERS", "LANES", "Product", "Recurrence", "Tiles", "adaptive_lif", "aligned", "avg_pool", "conv2d",
     "cuba_lif", "dense_reads", "exact_product", "gather", "gather_reads", "gru", "input_codes", "leaky_integrator",
-    "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "scatter", "summed_rows",
-    "survey", "tally", "tile_codes", "to_events",
+    "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "scaled_rows", "scatter",
+    "summed_rows", "survey", "tally", "tile_codes", "to_events",
 ]

@@ -87,3 +87,13 @@ def padded_rows(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
     out = aligned((weight.shape[1], weight.shape[0] + -weight.shape[0] % LANES), dtype)
     _transpose(np.ascontiguousarray(weight), out)
     return out
+
+
+@kernel
+def scaled_rows(weight, factors, out):
+    """A weight `[to, from]`, each line times its factor, as rows `out [from, width]`; what is behind them stays."""
+    for first in range(0, weight.shape[0], LANES):
+        last = min(first + LANES, weight.shape[0])
+        for j in range(weight.shape[1]):
+            for i in range(first, last):
+                out[j, i] = weight[i, j] * factors[i]

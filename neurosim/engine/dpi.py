@@ -1,20 +1,9 @@
-"""Subthreshold neurons over all time steps: membranes and synapses in normalised currents, events in, events out.
+"""Subthreshold neurons over all time steps: events in, events out; `dpi_steps` has the equations.
 
-Times are in steps. A membrane is ``v = ln(I / Ig)`` and its currents are in units of its leak Itau:
-
-    ``dv/dt = rate (a / (1 + x) + Ia(v) - leak)``,  x = e^v,  v >= floor,
-    ``a = max(drive + gated x / (x + gate), least)``,  ``Ia = gain e^(power v) [/ (1 + e^(slope (middle - x)))]``
-
-A synapse is ``y = I / Ig >= floor``. It decays exactly; the pulses that begin in a step begin together with the step
-and add their currents (`pulse`). The membrane sees the mean of each synapse over the step.
-
-Within a step a membrane takes as many sub-steps as it needs: each changes v by about 1 at most, and is a step of
-the exponential Rosenbrock method of order three, exprb32 of Hochbruck, Ostermann and Schweitzer, SIAM J. Numer. Anal.
-47, 786 (2009); where its embedded error estimate is too large, half the sub-step is tried again. The moment at which v
-crosses the threshold comes from the cubic through both ends of the sub-step with their slopes, in t as a function of v;
-the refractory period begins there, and the adaptation's pulse too.
-
-All neurons try a whole step at once, in vector code; those that need more are gathered and go on together.
+Populations run side by side: samples of a die, and dies. Their neurons stand in one row, a population after the other,
+and try the step in vector code, as many as stay in the cache at a time. Those that need several sub-steps are gathered
+from all populations and go on together: one population has few of them, too few to fill vectors and to have several
+vectors under way. What a neuron does, bit for bit, does not depend on who stands beside it.
 tests/reference holds the slow twin in numpy.
 """
 
@@ -23,328 +12,245 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim.engine.arrays import aligned
-from neurosim.engine.compiling import kernel, scalar_part, widest_vectors
+from neurosim.engine.compiling import kernel
+from neurosim.engine.dpi_steps import (
+    ADAPT_ENTER,
+    ADAPT_FLOOR,
+    ADAPT_GROWTH,
+    ADAPT_LEAK,
+    ADAPT_RATE,
+    BIAS,
+    CELL_ROWS,
+    CROSSED,
+    DRIVE,
+    F_SLOPE,
+    FLOOR,
+    GATE,
+    GATED,
+    LEAK,
+    LEFT,
+    LIMIT,
+    REACHED,
+    REFRACTORY,
+    RESET,
+    REST,
+    SHARE,
+    STATE_ROWS,
+    SYNAPSE_ROWS,
+    Y_FLOOR,
+    F,
+    V,
+    adaptation_step,
+    advance,
+    pulse,
+    synapse_step,
+    wait,
+    whole,
+)
 from neurosim.engine.events import add_rows
-from neurosim.engine.maths import exp, log
+from neurosim.engine.marks import WORD, above, at_most
+from neurosim.engine.maths import exp
 from neurosim.engine.neurons import Spikes
 
-#: rows of `cells`, the parameters of the membranes
-RATE, LEAST, FLOOR, THRESHOLD, GATE, GAIN, SLOPE, MIDDLE, RESET, REFRACTORY, BIAS, ADAPT_ENTER, ADAPT_DECAY, \
-    ADAPT_FLOOR, ADAPT_MEAN, ADAPT_OFFSET, ADAPT_GROWTH, ADAPT_RATE, ADAPT_LEAK, CELL_ROWS = range(20)
-#: rows of `synapses[type]`: leak within half the pulse; decay from there to the end of the step; least current;
-#: weight of the mean over the step: ``mean y - offset`` for y at its end; leak within the pulse, in time constants
-ENTER, DECAY, Y_FLOOR, MEAN, OFFSET, PULSE_LEAK, SYNAPSE_ROWS = range(7)
-#: rows of the state of the membranes: what a sub-step reads and writes
-V, LEFT, LIMIT, CROSSED, DRIVE, GATED, LEAK, REST, F, F_SLOPE, MOVED, STATE_ROWS = range(12)
-_CARRIED = F  # the rows before this one go along with a neuron
-_MOVED = RESET  # the rows of cells before this one are what sub-steps read
-_LANES = 8
-_MOST = 1.0  # what v moves in a sub-step, about
-_ALLOWED = 0.02  # error estimate of a sub-step, in v
-_SHORTEST = 1 / 8192  # of a step: a sub-step that short is taken as it is
+_LANES = 16
+TOGETHER = 2048  # neurons side by side, about
+_AT_A_TIME = 256  # of them, for what is done to all
 
 
 @kernel
-def pulse(y, growth, leak, g):
-    """Synapses y = I / Ig after a pulse, between the two halves of the leak (each ``y e^(-leak / 2)``, not done here).
-
-    growth = Iw t kappa / (C UT), leak = t / tau. Without leak ``y' + ln y' = y + ln y + growth``, and ``g = ln(y'/y)``
-    solves ``g + y (e^g - 1) = growth``: three steps of Halley's method from the smaller of two upper bounds, the growth
-    where I << Ig and the linear filter where I >> Ig. For growth up to 30 and y from 1e-6 to 1e3 they end within 1e-11.
-    With leak, y + ln y loses leak (1 + <y>); the two halves lose it with the mean of y and y' instead of
-    ``<y> = (y' - y) (1 + (y + y') / 2) / growth``. The last loop mends that to first order in the leak.
-    g `[n]` is to work in. Loops this short let the processor work at several vectors at once.
-    """
-    widest_vectors()
-    real = y.dtype.type
-    half, one, zero, least = real(0.5), real(1), real(0), real(1e-3)
-    for n in range(y.size):
-        g[n] = min(growth[n], log(one + growth[n] / y[n]))
-    for _ in range(3):
-        for n in range(y.size):
-            e = y[n] * exp(g[n])
-            slope = one + e
-            off = g[n] + (e - y[n]) - growth[n]
-            g[n] = g[n] - off * slope / (slope * slope - half * off * e)
-    for n in range(y.size):
-        end = y[n] * exp(g[n])
-        middle = half * (y[n] + end)
-        off = leak[n] * ((end - y[n]) * (one + middle) / max(growth[n], least) - middle) / (one + end)
-        off = off if growth[n] > least else zero
-        y[n] = end * (one - off * (one - half * off))
-
-
-@scalar_part
-def _flow(v, drive, gated, leak, rate, least, gate, gain, slope, middle, power, sigmoid, gating, real):
-    """``f = dv/dt`` and df/dv at v."""
-    one, x = real(1), exp(v)
-    share = one / (one + x)
-    a, a_slope = drive, real(0)
-    if gating:
-        through = x / (x + gate)
-        a += gated * through
-        a_slope = gated * through * (one - through) if a > least else a_slope
-    a = max(a, least)
-    feedback = gain * exp(power * v)
-    feedback_slope = power * feedback
-    if sigmoid:
-        on = one / (one + exp(slope * (middle - x)))
-        feedback_slope = on * (feedback_slope + feedback * (one - on) * slope * x)
-        feedback *= on
-    f = rate * (a * share + feedback - leak)
-    return f, rate * ((a_slope - a * x * share) * share + feedback_slope)
-
-
-@scalar_part
-def _phi(z, real):
-    """``phi_1(z) = (e^z - 1) / z`` for z <= 1, from the Pade approximant (2, 3) of e^z: 3e-4 at 1, 4e-5 at -1."""
-    one = real(1)
-    above = one - z * (real(1 / 10) - z * real(1 / 60))
-    return above / (one - z * (real(3 / 5) - z * (real(3 / 20) - z * real(1 / 60))))
-
-
-@kernel
-def _whole(state, cells, width, power, sigmoid, gating):
-    """The rest of the step at once, for the neurons where that is good; the others stay as they are."""
-    widest_vectors()
-    v, left, drive, gated, leak = state[V], state[LEFT], state[DRIVE], state[GATED], state[LEAK]
-    fs, slopes, moves = state[F], state[F_SLOPE], state[MOVED]
-    rate, least, floor, threshold = cells[RATE], cells[LEAST], cells[FLOOR], cells[THRESHOLD]
-    gate, gain, slope, middle = cells[GATE], cells[GAIN], cells[SLOPE], cells[MIDDLE]
-    real = v.dtype.type
-    zero, one, most, allowed = real(0), real(1), real(_MOST), real(_ALLOWED)
-    third, quarter = real(1 / 3), real(1 / 4)
-    for n in range(width):
-        f, slope_f = _flow(v[n], drive[n], gated[n], leak[n], rate[n], least[n], gate[n], gain[n], slope[n], middle[n],
-                           power, sigmoid, gating, real)
-        fs[n] = f
-        slopes[n] = slope_f
-        moves[n] = left[n] * f * _phi(left[n] * slope_f, real)
-    for n in range(width):
-        begin, h, f, slope_f, moved = v[n], left[n], fs[n], slopes[n], moves[n]
-        reached = begin + moved
-        f_end, _ = _flow(reached, drive[n], gated[n], leak[n], rate[n], least[n], gate[n], gain[n], slope[n], middle[n],
-                         power, sigmoid, gating, real)
-        z = h * slope_f
-        more = h * (f_end - f - slope_f * moved) * third / (one - quarter * z)
-        end = max(reached + more, floor[n])
-        good = (h * abs(f) <= most) & (z <= one) & (abs(more) <= allowed) & (end <= threshold[n])
-        stays = (begin <= floor[n]) & (f <= zero)
-        v[n] = end if good else begin
-        left[n] = zero if good | stays else h
-
-
-@kernel
-def _advance(state, cells, count, power, sigmoid, gating):
-    """One sub-step of the first `count` membranes.
-
-    ``v_1 = v + h phi_1(h J) f + h 2 phi_3(h J) r`` with J = df/dv, and r what J did not foresee of f; ``2 phi_3`` as
-    1/3 over ``1 - h J / 4``. The last term is the error estimate of what stands before it.
-    """
-    v, left, limit, crossed = state[V], state[LEFT], state[LIMIT], state[CROSSED]
-    drive, gated, leak = state[DRIVE], state[GATED], state[LEAK]
-    rate, least, floor, threshold = cells[RATE], cells[LEAST], cells[FLOOR], cells[THRESHOLD]
-    gate, gain, slope, middle = cells[GATE], cells[GAIN], cells[SLOPE], cells[MIDDLE]
-    real = v.dtype.type
-    zero, one, two, three, none = real(0), real(1), real(2), real(3), real(-1)
-    most, allowed, tiny = real(_MOST), real(_ALLOWED), real(1e-30)
-    third, quarter, half, shortest = real(1 / 3), real(1 / 4), real(1 / 2), real(_SHORTEST)
-    for n in range(count):
-        begin, remaining = v[n], left[n]
-        f, slope_f = _flow(begin, drive[n], gated[n], leak[n], rate[n], least[n], gate[n], gain[n], slope[n], middle[n],
-                           power, sigmoid, gating, real)
-        h = min(min(remaining, limit[n]), min(most / max(abs(f), tiny), one / max(slope_f, tiny)))
-        z = h * slope_f
-        moved = h * f * _phi(z, real)
-        reached = begin + moved
-        f_end, _ = _flow(reached, drive[n], gated[n], leak[n], rate[n], least[n], gate[n], gain[n], slope[n], middle[n],
-                         power, sigmoid, gating, real)
-        more = h * (f_end - f - slope_f * moved) * third / (one - quarter * z)
-        good = (abs(more) <= allowed) | (h <= shortest)
-        end = max(reached + more, floor[n])
-        f_end = f_end + slope_f * more
-        # the cubic t(v) through both ends, with slopes 1/f
-        over = good & (end > threshold[n])
-        span = max(end - begin, tiny)
-        s = (threshold[n] - begin) / span
-        r = one - s
-        at = span * s * r * (r / max(f, tiny) - s / max(f_end, tiny)) + h * s * s * (three - two * s)
-        at = h * s if (f <= zero) | (f_end <= zero) else at
-        at = min(max(at, zero), h)
-        stays = (begin <= floor[n]) & (f <= zero)
-        crossed[n] = remaining - at if over else none
-        v[n] = end if good else begin
-        limit[n] = remaining if good else h * half
-        after = remaining - h if good else remaining
-        left[n] = zero if stays else after
-
-
-@kernel
-def _wait(state, count):
-    """A step begins: neurons in their refractory period sit it out."""
-    left, rest = state[LEFT], state[REST]
-    zero, one = left.dtype.type(0), left.dtype.type(1)
-    for n in range(count):
-        waits = rest[n]
-        left[n] = max(one - waits, zero)
-        rest[n] = max(waits - one, zero)
-
-
-@kernel
-def _fire(state, cells, adapted, fired, n, to, one_y, one_growth, one_g):
-    """A spike of neuron n, which stands in column `to` of the state, with state[CROSSED] of the step left."""
-    real = adapted.dtype.type
-    one, zero = real(1), real(0)
-    left = state[CROSSED, to] - cells[REFRACTORY, n]
-    state[V, to] = cells[RESET, n]
-    state[LEFT, to] = max(left, zero)
-    state[REST, to] = max(-left, zero)
-    state[LIMIT, to] = one
-    fired[n] += 1
-    if cells[ADAPT_GROWTH, n] > zero:
-        # back from the end of the step to the spike, the pulse between two halves of its leak, and forth again
-        back = exp(state[CROSSED, to] * cells[ADAPT_RATE, n]) * cells[ADAPT_ENTER, n]
-        one_y[0], one_growth[0] = adapted[n] * back, cells[ADAPT_GROWTH, n]
-        pulse(one_y, one_growth, cells[ADAPT_LEAK, n:n + 1], one_g)
-        adapted[n] = max(one_y[0] / back, cells[ADAPT_FLOOR, n])
-
-
-@kernel
-def _synapses(y, growth, g, synapse, pulsed, linear):
-    """The pulses that begin with the step, where there are any (the familiar jump if `linear`); decay to its end."""
-    widest_vectors()
-    enter, decay, floor = synapse[ENTER], synapse[DECAY], synapse[Y_FLOOR]
-    for n in range(y.size):
-        y[n] *= enter[n]
-    if pulsed and linear:
-        for n in range(y.size):
-            y[n] += growth[n]
-    elif pulsed:
-        pulse(y, growth, synapse[PULSE_LEAK], g)
-    for n in range(y.size):
-        y[n] = max(y[n] * decay[n], floor[n])
+def _begin(state, y, adapted, own_cells, own_synapses, cells, synapses, first, members, batches, width):
+    """A group of populations: each gets the parameters of its die, and stands at rest."""
+    one, zero = state.dtype.type(1), state.dtype.type(0)
+    for m in range(members):
+        die, at = (first + m) // batches, m * width
+        for i in range(CELL_ROWS):
+            for n in range(width):
+                own_cells[i, at + n] = cells[die, i, n]
+        for s in range(y.shape[0]):
+            for i in range(SYNAPSE_ROWS):
+                for n in range(width):
+                    own_synapses[s, i, at + n] = synapses[die, s, i, n]
+            for n in range(width):
+                y[s, at + n] = synapses[die, s, Y_FLOOR, n]
+        for n in range(width):
+            state[V, at + n] = cells[die, FLOOR, n]
+            state[REST, at + n] = zero
+            state[LIMIT, at + n] = one
+            adapted[at + n] = cells[die, ADAPT_FLOOR, n]
 
 
 @kernel
 def _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
-              power, sigmoid, adapts, batches, times, y, growth, g, nothing, state, adapted, packed, packed_cells, busy,
-              places, fired, out_pointers, out_indices, counts, trace):
-    zero = nothing[0]
-    width = cells.shape[1]
+              power, sigmoid, adapts, first, members, at_a_time, batches, times, y, growth, g, nothing, state, adapted,
+              own_cells, own_synapses, packed, packed_cells, busy, places, hits, fired,
+              out_pointers, out_indices, counts, trace):
+    """The populations first, first + 1, ..., numbered by die and sample; their events are in the order of steps."""
+    zero, width = nothing[0], cells.shape[2]
     gating = False
     for s in range(targets.size):
         gating |= targets[s] == GATED
-    for b in range(batches):
-        for n in range(width):
-            state[V, n] = cells[FLOOR, n]
-            state[REST, n] = zero
-            adapted[n] = cells[ADAPT_FLOOR, n]
-        for s in range(targets.size):
-            for n in range(width):
-                y[s, n] = synapses[s, Y_FLOOR, n]
-        for t in range(times):
-            step = b * times + t
-            _currents(state, cells, current, b, t)
+    _begin(state, y, adapted, own_cells, own_synapses, cells, synapses, first, members, batches, width)
+    out_pointers[0] = 0
+    for t in range(times):
+        for a in range(0, members, at_a_time):
+            b = min(a + at_a_time, members)
+            begin, end = a * width, b * width
+            _currents(state, own_cells, current, begin, end, first + a, t, width)
             for s in range(targets.size):
                 found = 0
-                if inputs_at[s] >= 0 and pointers[step + 1] > pointers[step]:
-                    add_rows(growth, nothing, rows[inputs_at[s]], pointers, indices, step)
-                    found = 1
-                if recurrent_at[s] >= 0 and t > 0 and out_pointers[step] > out_pointers[step - 1]:
-                    add_rows(growth, growth if found else nothing, recurrent[recurrent_at[s]], out_pointers,
-                             out_indices, step - 1)
-                    found = 1
-                _synapses(y[s], growth, g, synapses[s], found > 0, linear)
-                _give(state[targets[s]], y[s], synapses[s, MEAN], synapses[s, OFFSET])
+                for m in range(a, b):
+                    found += _deliver(growth[m * width:(m + 1) * width], nothing, pointers, indices, rows, recurrent,
+                                      inputs_at[s], recurrent_at[s], first + m, batches, times, t, m, members,
+                                      out_pointers, out_indices)
+                synapse_step(y[s, begin:end], growth[begin:end], g[begin:end], own_synapses[s], begin, end, found > 0,
+                             linear, state[targets[s], begin:end])
             if adapts:
+                adaptation_step(adapted[begin:end], own_cells, begin, end, state[LEAK, begin:end])
+            wait(state, begin, end)
+            whole(state, own_cells, begin, end, power, sigmoid, gating)
+        found = above(state[LEFT], members * width, zero, busy)
+        if found:
+            _finish(state, own_cells, busy, found, adapted, packed, packed_cells, places, hits, fired, growth, power,
+                    sigmoid, gating, adapts)
+        j = 0
+        for m in range(members):
+            step, die = t * members + m, (first + m) // batches
+            at, end = out_pointers[step], (m + 1) * width
+            while j < found and busy[j] < end:
+                n = busy[j] - m * width
+                often = fired[busy[j]]
+                fired[busy[j]] = 0
+                counts[die, n] += often
+                out_indices[at] = n
+                at += often > 0
+                while often > 1:
+                    out_indices[at] = n
+                    at += 1
+                    often -= 1
+                j += 1
+            out_pointers[step + 1] = at
+        if trace.size:
+            for m in range(members):
+                now = trace[first + m, t]
                 for n in range(width):
-                    adapted[n] = max(adapted[n] * cells[ADAPT_DECAY, n], cells[ADAPT_FLOOR, n])
-                _give(state[LEAK], adapted, cells[ADAPT_MEAN], cells[ADAPT_OFFSET])
-            _wait(state, width)
-            _whole(state, cells, width, power, sigmoid, gating)
-            found = 0
-            for n in range(width):
-                busy[found] = n
-                found += state[LEFT, n] > zero
-            out_pointers[step + 1] = out_pointers[step]
-            if found:
-                _finish(state, cells, busy, found, adapted, packed, packed_cells, places, fired, growth, g, power,
-                        sigmoid, gating)
-                at = out_pointers[step]
-                for j in range(found):
-                    n = busy[j]
-                    counts[n] += fired[n]
-                    while fired[n]:
-                        out_indices[at] = n
-                        at += 1
-                        fired[n] -= 1
-                out_pointers[step + 1] = at
-            if trace.size:
-                for n in range(width):
-                    trace[b, t, 0, n] = state[V, n]
-                    trace[b, t, 1, n] = state[REST, n]
-                    trace[b, t, 2, n] = adapted[n]
-                for s in range(targets.size):
-                    for n in range(width):
-                        trace[b, t, 3 + s, n] = y[s, n]
+                    now[0, n] = state[V, m * width + n]
+                    now[1, n] = state[REST, m * width + n]
+                    now[2, n] = adapted[m * width + n]
+                    for s in range(targets.size):
+                        now[3 + s, n] = y[s, m * width + n]
 
 
 @kernel
-def _currents(state, cells, current, b, t):
-    drive, gated, leak, bias = state[DRIVE], state[GATED], state[LEAK], cells[BIAS]
+def _currents(state, cells, current, begin, end, first, t, width):
+    drive, gated = state[DRIVE, begin:end], state[GATED, begin:end]
+    leak, bias = state[LEAK, begin:end], cells[BIAS, begin:end]
     zero, one = drive.dtype.type(0), drive.dtype.type(1)
     for n in range(drive.size):
         drive[n] = bias[n]
         gated[n] = zero
         leak[n] = one
     if current.size:
-        for n in range(drive.size):
-            drive[n] += current[b, t, n]
+        for m in range(drive.size // width):
+            for n in range(width):
+                drive[m * width + n] += current[first + m, t, n]
 
 
 @kernel
-def _give(to, y, mean, offset):
-    """The mean of a synapse over the step, added to what it drives."""
-    for n in range(y.size):
-        to[n] += mean[n] * y[n] - offset[n]
+def _deliver(growth, nothing, pointers, indices, rows, recurrent, input_at, recurrent_at, population, batches, times, t,
+             m, members, out_pointers, out_indices):
+    """What the events of a step add to the synapses of one type of a population; whether there are any."""
+    die, source = population // batches, min(population // batches, pointers.shape[0] - 1)
+    step, before = (population - die * batches) * times + t, (t - 1) * members + m
+    found = 0
+    if input_at >= 0 and pointers[source, step + 1] > pointers[source, step]:
+        add_rows(growth, nothing, rows[die, input_at], pointers[source], indices, step)
+        found = 1
+    if recurrent_at >= 0 and t > 0 and out_pointers[before + 1] > out_pointers[before]:
+        add_rows(growth, growth if found else nothing, recurrent[die, recurrent_at], out_pointers, out_indices, before)
+        found = 1
+    if not found:
+        for n in range(growth.size):
+            growth[n] = nothing[n]
+    return found
 
 
 @kernel
-def _finish(state, cells, busy, found, adapted, packed, packed_cells, places, fired, growth, g, power, sigmoid, gating):
+def _finish(state, cells, busy, found, adapted, packed, packed_cells, places, hits, fired, work, power, sigmoid, gating,
+            adapts):
     """The neurons that need several sub-steps, side by side; who is done makes room for the last one."""
-    zero, one = packed.dtype.type(0), packed.dtype.type(1)
+    real = packed.dtype.type
+    zero, none = real(0), real(-0.5)
+    carried, moved = (GATED + 1, RESET) if gating or sigmoid else (GATED, GATE)
     for j in range(found):
         places[j] = busy[j]
-    for i in range(_CARRIED):
+    for i in range(carried):
         for j in range(found):
             packed[i, j] = state[i, busy[j]]
-    for i in range(_MOVED):
+    for i in range(moved):
         for j in range(found):
             packed_cells[i, j] = cells[i, busy[j]]
-    for j in range(found):
-        packed[LIMIT, j] = one
-    active = found
+    active, left = found, packed[LEFT]
     while active > 0:
-        whole = active + (-active) % _LANES
-        for j in range(active, whole):
-            packed[LEFT, j] = zero
-        _advance(packed, packed_cells, whole, power, sigmoid, gating)
-        j = 0
-        while j < active:
+        whole_vectors = active + (-active) % _LANES
+        for j in range(active, whole_vectors):
+            left[j] = zero
+        advance(packed, packed_cells, whole_vectors, power, sigmoid, gating)
+        count = above(packed[CROSSED], active, none, hits)
+        if count:
+            _fire(packed, cells, state, adapted, fired, hits, places, count, work, adapts)
+        count = at_most(left, active, zero, hits)
+        while count > 0:  # the last first: what then stands last is not done
+            count -= 1
+            active -= 1
+            j = hits[count]
             n = places[j]
-            if packed[CROSSED, j] >= zero:
-                _fire(packed, cells, adapted, fired, n, j, growth[:1], g[:1], state[MOVED, :1])
-            if packed[LEFT, j] > zero:
-                j += 1
-                continue
             state[V, n] = packed[V, j]
             state[REST, n] = packed[REST, j]
-            active -= 1
             places[j] = places[active]
-            for i in range(_CARRIED):
+            for i in range(carried):
                 packed[i, j] = packed[i, active]
-            for i in range(_MOVED):
+            for i in range(moved):
                 packed_cells[i, j] = packed_cells[i, active]
+
+
+@kernel
+def _fire(packed, cells, state, adapted, fired, hits, places, count, back, adapts):
+    """Spikes of neurons that stand in columns `hits`, with packed[CROSSED] of the step left."""
+    real = adapted.dtype.type
+    one, zero = real(1), real(0)
+    y, growth, leak, g = state[F, :count], state[F_SLOPE, :count], state[REACHED, :count], state[SHARE, :count]
+    for i in range(count):
+        to = hits[i]
+        n = places[to]
+        left = packed[CROSSED, to] - cells[REFRACTORY, n]
+        packed[V, to] = cells[RESET, n]
+        packed[LEFT, to] = max(left, zero)
+        packed[REST, to] = max(-left, zero)
+        packed[LIMIT, to] = one
+        fired[n] += 1
+        if adapts:
+            # back from the end of the step to the spike, the pulse between two halves of its leak, and forth again
+            back[i] = exp(packed[CROSSED, to] * cells[ADAPT_RATE, n]) * cells[ADAPT_ENTER, n]
+            y[i], growth[i], leak[i] = adapted[n] * back[i], cells[ADAPT_GROWTH, n], cells[ADAPT_LEAK, n]
+    if adapts:
+        pulse(y, growth, leak, g)
+        for i in range(count):
+            n = places[hits[i]]
+            if growth[i] > zero:
+                adapted[n] = max(y[i] / back[i], cells[ADAPT_FLOOR, n])
+
+
+@kernel
+def _by_population(pointers, indices, members, sizes, out):
+    """Events in the order of steps, sorted by population; sizes `[member, time]` gets how many each step has."""
+    at = 0
+    for m in range(members):
+        for t in range(sizes.shape[1]):
+            begin, end = pointers[t * members + m], pointers[t * members + m + 1]
+            sizes[m, t] = end - begin
+            for e in range(begin, end):
+                out[at] = indices[e]
+                at += 1
 
 
 def simulate(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurrent: np.ndarray,
@@ -359,18 +265,45 @@ def simulate(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurr
     synapses `[type, SYNAPSE_ROWS, width]`; width is a whole number of vectors. most: how often a neuron can fire in a
     step. trace `[batch, time, 3 + types, width]` gets the end of each step: v, steps still to rest, AHP, synapses.
     """
-    width, types = cells.shape[1], targets.size
+    (found,) = simulate_dies(pointers[None], indices, rows[None], recurrent[None], inputs_at, recurrent_at, targets,
+                             current, cells[None], synapses[None], linear, power, sigmoid, adapts, batches, times, most,
+                             trace)
+    return found
+
+
+def simulate_dies(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, recurrent: np.ndarray,
+                  inputs_at: np.ndarray, recurrent_at: np.ndarray, targets: np.ndarray, current: np.ndarray,
+                  cells: np.ndarray, synapses: np.ndarray, linear: bool, power: float, sigmoid: bool, adapts: bool,
+                  batches: int, times: int, most: int, trace: np.ndarray | None = None) -> list[Spikes]:
+    """The same for many dies at once: rows, recurrent, cells and synapses have a die axis before all others.
+
+    pointers `[1 or die, batch * time + 1]`: the events of all dies, or of each, in one `indices`; current and trace
+    `[die * batch, ...]`.
+    """
+    dies, width, types = cells.shape[0], cells.shape[2], targets.size
+    at_a_time, populations = max(1, _AT_A_TIME // width), dies * batches
+    group = max(1, min(populations, TOGETHER // width))
+    lanes = group * width + WORD + _LANES  # no power of 2: rows would share the same few places of the cache
 
     def room(*shape: int) -> np.ndarray:
         out = aligned(shape, cells.dtype)
         out.fill(0)
         return out
 
-    places = [np.zeros(width + 1, np.int64) for _ in range(3)]
-    events = (np.zeros(batches * times + 1, np.int64), np.empty(batches * times * width * most, np.int32),
-              np.zeros(width, np.int64))
-    _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses, linear,
-              cells.dtype.type(power), sigmoid, adapts, batches, times, room(types, width), room(width), room(width),
-              room(width), room(STATE_ROWS, width), room(width), room(STATE_ROWS, width), room(_MOVED, width), *places,
-              *events, room(0, 0, 0, 0) if trace is None else trace)
-    return events[0], events[1][:events[0][-1]], events[2]
+    rooms = (room(types, lanes), room(lanes), room(lanes), room(width), room(STATE_ROWS, lanes), room(lanes),
+             room(CELL_ROWS, lanes), room(types, SYNAPSE_ROWS, lanes), room(STATE_ROWS, lanes), room(RESET, lanes))
+    places = [np.zeros(lanes, np.uint32) for _ in range(3)]
+    sizes, counts = np.empty((populations, times), np.int64), np.zeros((dies, width), np.int64)
+    made = np.zeros(group * times + 1, np.int64), np.empty(group * times * width * most + 1, np.int32)
+    events = []
+    for first in range(0, populations, group):
+        members = min(group, populations - first)
+        _simulate(pointers, indices, rows, recurrent, inputs_at, recurrent_at, targets, current, cells, synapses,
+                  linear, cells.dtype.type(power), sigmoid, adapts, first, members, at_a_time, batches, times, *rooms,
+                  *places, np.zeros(lanes, np.int64), *made, counts, room(0, 0, 0, 0) if trace is None else trace)
+        events.append(np.empty(made[0][members * times], np.int32))
+        _by_population(*made, members, sizes[first:first + members], events[-1])
+    joint, ends = np.concatenate(events), np.concatenate([[0], np.cumsum(sizes)])
+    steps = batches * times
+    own = [ends[die * steps:(die + 1) * steps + 1] for die in range(dies)]
+    return [(at - at[0], joint[at[0]:at[-1]], count) for at, count in zip(own, counts, strict=True)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim.engine.compiling import gradient, scalar_part, widest_vectors
-from neurosim.engine.dpi import (
+from neurosim.engine.dpi_steps import (
     ADAPT_DECAY,
     ADAPT_FLOOR,
     ADAPT_GROWTH,
@@ -47,8 +47,8 @@ from neurosim.engine.dpi import (
 from neurosim.engine.maths import exp
 
 #: rows of the work space
-_G_DRIVE, _G_GATED, _G_LEAK, _G_SPIKE, _LAMBDA, _NU, _DRIVE, _GATED_IN, _LEAK_IN, _BEFORE, _WORK_ROWS = range(11)
-_TARGET_ROWS = np.array([_G_DRIVE, _G_GATED, _G_LEAK])  # in the order of DRIVE, GATED, LEAK
+_G_DRIVE, _G_GATED, _G_LEAK, _G_SPIKE, _LAMBDA, _NU, _DRIVE, _LEAK_IN, _GATED_IN, _BEFORE, _WORK_ROWS = range(11)
+_TARGET_ROWS = np.array([_G_DRIVE, _G_LEAK, _G_GATED])  # in the order of DRIVE, LEAK, GATED, as those of _DRIVE
 
 
 @scalar_part

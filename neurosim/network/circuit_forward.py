@@ -5,20 +5,20 @@ Amperes, farads and seconds end here. The numbers of the noise are drawn here, o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from neurosim import engine
-from neurosim.engine import dpi
-from neurosim.engine.arrays import aligned
+from neurosim.engine import dpi, dpi_steps
 from neurosim.errors import NeurosimError
 from neurosim.network.circuit_layers import SYNAPSES, DPINeuron
 from neurosim.streams import Effect, ReadKey, normal
 
-TARGETS = {"ampa": dpi.DRIVE, "nmda": dpi.GATED, "gaba": dpi.DRIVE, "shunt": dpi.LEAK}
+TARGETS = {"ampa": dpi_steps.DRIVE, "nmda": dpi_steps.GATED, "gaba": dpi_steps.DRIVE, "shunt": dpi_steps.LEAK}
+PER_DIE = ("cells", "synapses", "rows", "recurrent", "leak", "noise")
 _MOST_SPIKES = 64  # in a step; more, and dt is too long for this neuron
 Array = Any  # of numpy or torch
 Arrays = Mapping[str, Array]
@@ -26,31 +26,39 @@ Arrays = Mapping[str, Array]
 
 def normalised(layer: DPINeuron, own: Mapping[str, np.ndarray], neurons: int, dt: float, dtype: np.dtype
                ) -> dict[str, object]:
-    """What `engine.dpi` takes, by name, `[..., width]` with neurons that do nothing behind the last one.
+    """What `engine.dpi.simulate` takes, by name, `[..., width]` with neurons that do nothing behind the last one.
 
     own: the parameters in SI units, the layer's or a die's. Raises where a pulse is longer than a step, and where a
     neuron could fire too often in one.
     """
-    si = {name: np.broadcast_to(np.asarray(own[name], np.float64), (neurons,)) for name in layer.parameters
-          if name in own and not name.startswith(("weight_", "recurrent_"))}
+    many = normalised_dies(layer, [own], neurons, dt, dtype)
+    return {name: value[0] if name in PER_DIE and value is not None else value for name, value in many.items()}
+
+
+def normalised_dies(layer: DPINeuron, owns: Sequence[Mapping[str, np.ndarray]], neurons: int, dt: float, dtype: np.dtype
+                    ) -> dict[str, object]:
+    """The same for `engine.dpi.simulate_dies`: the arrays PER_DIE have a die axis before all others."""
+    first, dies = owns[0], len(owns)
+    si = {name: np.stack([np.broadcast_to(np.asarray(own[name], np.float64), (neurons,)) for own in owns])
+          for name in layer.parameters if name in first and not name.startswith(("weight_", "recurrent_"))}
     width, volts = neurons + -neurons % 8, layer.thermal_voltage / layer.kappa
-    made = {"cells": _wide(np.stack(cell_rows(layer, si, volts, dt, np)), width, dtype)}
-    found = [s for s in SYNAPSES if f"weight_{s}" in own or f"recurrent_{s}" in own]
-    blocks = [block_rows(layer, si, name, volts, dt, np) for name in found]
-    rows = {"weight": [], "recurrent": []}
-    at = {kind: np.full(len(found), -1) for kind in rows}
-    for i, name in enumerate(found):
-        growth = growth_per_ampere(layer, si, name, volts)
-        for kind, kinds in rows.items():
-            if f"{kind}_{name}" in own:
-                at[kind][i] = len(kinds)
-                kinds.append(engine.padded_rows(np.multiply(own[f"{kind}_{name}"], growth[:, None]), dtype))
-    for kind, kinds in (("rows", rows["weight"]), ("recurrent", rows["recurrent"])):
-        made[kind] = np.stack(kinds) if kinds else np.empty((0, 0, width), dtype)
+    found = [s for s in SYNAPSES if f"weight_{s}" in first or f"recurrent_{s}" in first]
+    blocks = np.reshape([block_rows(layer, si, name, volts, dt, np) for name in found],
+                        (len(found), dpi_steps.SYNAPSE_ROWS, dies, neurons))
+    made = {"cells": _wide(np.moveaxis(np.stack(cell_rows(layer, si, volts, dt, np)), 1, 0), width, dtype),
+            "synapses": _wide(np.moveaxis(blocks, 2, 0), width, dtype, 1.0)}
+    for kind, at, rows in (("weight", "inputs_at", "rows"), ("recurrent", "recurrent_at", "recurrent")):
+        types = [name for name in found if f"{kind}_{name}" in first]
+        made[at] = np.array([types.index(name) if name in types else -1 for name in found], np.int64)
+        inputs = first[f"{kind}_{types[0]}"].shape[1] if types else 0
+        made[rows] = engine.aligned((dies, len(types), inputs, width), dtype)
+        made[rows][..., neurons:] = 0
+        for k, name in enumerate(types):
+            growth = growth_per_ampere(layer, si, name, volts)
+            for die, own in enumerate(owns):
+                engine.scaled_rows(np.ascontiguousarray(own[f"{kind}_{name}"]), growth[die], made[rows][die, k])
     return {
-        **made, "synapses": _wide(np.reshape(blocks, (len(found), dpi.SYNAPSE_ROWS, neurons)), width, dtype, 1.0),
-        "inputs_at": at["weight"], "recurrent_at": at["recurrent"],
-        "targets": np.array([TARGETS[name] for name in found], np.int64), "adapts": "i_weight_ahp" in own,
+        **made, "targets": np.array([TARGETS[name] for name in found], np.int64), "adapts": "i_weight_ahp" in first,
         "most": spikes_in_a_step(si, dt), "leak": si["i_tau_mem"], "noise": si.get("noise_dc"), "dt": dt,
         "neurons": neurons, **rules(layer)}
 
@@ -65,30 +73,31 @@ def cell_rows(layer: DPINeuron, si: Arrays, volts: float, dt: float, xp: ModuleT
     """The rows of `cells`, each `[neurons]`; xp is numpy or torch, and si holds its arrays. volts: UT / kappa."""
     leak, gain, i_0 = si["i_tau_mem"], si["i_gain_mem"], si["i_0"]
     zero = xp.zeros_like(leak)
-    rows = [zero] * dpi.CELL_ROWS
-    rows[dpi.RATE] = dt * leak / (si["c_mem"] * volts)
-    rows[dpi.LEAST] = i_0 / leak
-    rows[dpi.FLOOR] = xp.log(i_0 / gain)
-    rows[dpi.THRESHOLD] = xp.log(si["i_threshold"] / gain)
-    rows[dpi.RESET] = xp.log(xp.maximum(si["i_reset"], i_0) / gain)
-    rows[dpi.GATE] = si["i_nmda_threshold"] / gain
-    rows[dpi.REFRACTORY] = si["t_refractory"] / dt
-    rows[dpi.BIAS] = si["i_dc"] / leak
+    rows = [zero] * dpi_steps.CELL_ROWS
+    rows[dpi_steps.RATE] = dt * leak / (si["c_mem"] * volts)
+    rows[dpi_steps.LEAST] = i_0 / leak
+    rows[dpi_steps.FLOOR] = xp.log(i_0 / gain)
+    rows[dpi_steps.THRESHOLD] = xp.log(si["i_threshold"] / gain)
+    rows[dpi_steps.RESET] = xp.log(xp.maximum(si["i_reset"], i_0) / gain)
+    rows[dpi_steps.GATE] = si["i_nmda_threshold"] / gain
+    rows[dpi_steps.REFRACTORY] = si["t_refractory"] / dt
+    rows[dpi_steps.BIAS] = si["i_dc"] / leak
     if layer.feedback == "sigmoid":
-        rows[dpi.GAIN] = si["i_feedback_gain"] / leak
+        rows[dpi_steps.GAIN] = si["i_feedback_gain"] / leak
     elif layer.feedback != "none":
         p = layer.kappa / (layer.kappa + 1)
-        rows[dpi.GAIN] = i_0 ** (1 - p) * gain**p / leak
+        rows[dpi_steps.GAIN] = i_0 ** (1 - p) * gain**p / leak
     if layer.feedback in ("sigmoid", "product"):
-        rows[dpi.SLOPE] = gain / si["i_feedback_norm"]
-        rows[dpi.MIDDLE] = si["i_feedback_threshold"] / gain
+        rows[dpi_steps.SLOPE] = gain / si["i_feedback_norm"]
+        rows[dpi_steps.MIDDLE] = si["i_feedback_threshold"] / gain
     if "i_weight_ahp" in si:
         block = block_rows(layer, si, "ahp", volts, dt, xp)
-        whole = block[dpi.ENTER] * block[dpi.DECAY]
-        rows[dpi.ADAPT_ENTER], rows[dpi.ADAPT_DECAY], rows[dpi.ADAPT_RATE] = block[dpi.ENTER], whole, -xp.log(whole)
-        rows[dpi.ADAPT_FLOOR], rows[dpi.ADAPT_MEAN] = block[dpi.Y_FLOOR], block[dpi.MEAN]
-        rows[dpi.ADAPT_OFFSET], rows[dpi.ADAPT_LEAK] = block[dpi.OFFSET], block[dpi.PULSE_LEAK]
-        rows[dpi.ADAPT_GROWTH] = si["i_weight_ahp"] * si["t_pulse_ahp"] / (si["c_ahp"] * volts)
+        whole = block[dpi_steps.ENTER] * block[dpi_steps.DECAY]
+        rows[dpi_steps.ADAPT_ENTER], rows[dpi_steps.ADAPT_DECAY] = block[dpi_steps.ENTER], whole
+        rows[dpi_steps.ADAPT_RATE] = -xp.log(whole)
+        rows[dpi_steps.ADAPT_FLOOR], rows[dpi_steps.ADAPT_MEAN] = block[dpi_steps.Y_FLOOR], block[dpi_steps.MEAN]
+        rows[dpi_steps.ADAPT_OFFSET], rows[dpi_steps.ADAPT_LEAK] = block[dpi_steps.OFFSET], block[dpi_steps.PULSE_LEAK]
+        rows[dpi_steps.ADAPT_GROWTH] = si["i_weight_ahp"] * si["t_pulse_ahp"] / (si["c_ahp"] * volts)
     return rows
 
 
@@ -96,16 +105,16 @@ def block_rows(layer: DPINeuron, si: Arrays, name: str, volts: float, dt: float,
     """The rows of `synapses` of one differential-pair integrator, each `[neurons]`."""
     tau, gain = si[f"c_{name}"] * volts / si[f"i_tau_{name}"], si[f"i_gain_{name}"]
     t_pulse = si["t_pulse_ahp" if name == "ahp" else "t_pulse"]
-    rows = [gain] * dpi.SYNAPSE_ROWS
-    rows[dpi.ENTER], rows[dpi.DECAY] = xp.exp(-t_pulse / (2 * tau)), xp.exp(-(dt - t_pulse / 2) / tau)
+    rows = [gain] * dpi_steps.SYNAPSE_ROWS
+    rows[dpi_steps.ENTER], rows[dpi_steps.DECAY] = xp.exp(-t_pulse / (2 * tau)), xp.exp(-(dt - t_pulse / 2) / tau)
     if layer.synapse_model == "linear" and name != "ahp":
-        rows[dpi.ENTER], rows[dpi.DECAY] = xp.ones_like(tau), xp.exp(-dt / tau)
-    rows[dpi.Y_FLOOR] = si["i_0"] / gain
-    rows[dpi.PULSE_LEAK] = t_pulse / tau
+        rows[dpi_steps.ENTER], rows[dpi_steps.DECAY] = xp.ones_like(tau), xp.exp(-dt / tau)
+    rows[dpi_steps.Y_FLOOR] = si["i_0"] / gain
+    rows[dpi_steps.PULSE_LEAK] = t_pulse / tau
     mean = xp.expm1(dt / tau) * tau / dt  # of an exponential over the step, relative to its end
     sign = -1 if name == "gaba" else 1
-    rows[dpi.MEAN] = sign * gain / si["i_tau_mem"] * mean
-    rows[dpi.OFFSET] = sign * si["i_0"] / si["i_tau_mem"] * (mean - 1)
+    rows[dpi_steps.MEAN] = sign * gain / si["i_tau_mem"] * mean
+    rows[dpi_steps.OFFSET] = sign * si["i_0"] / si["i_tau_mem"] * (mean - 1)
     return rows
 
 
@@ -132,7 +141,7 @@ def spikes_in_a_step(si: Arrays, dt: float) -> int:
 
 
 def _wide(values: np.ndarray, width: int, dtype: np.dtype, fill: float = 0.0) -> np.ndarray:
-    out = aligned((*values.shape[:-1], width), dtype)
+    out = engine.aligned((*values.shape[:-1], width), dtype)
     out[...] = fill
     out[..., :values.shape[-1]] = values
     return out
@@ -146,18 +155,31 @@ def run_circuit(layer: DPINeuron, arrays: Mapping[str, object], pointers: np.nda
     Input are events, or current `[batch, time, neurons]` in amperes; samples: their places in the data, by which the
     noise is drawn.
     """
+    many = {name: value[None] if name in PER_DIE and value is not None else value for name, value in arrays.items()}
+    (found,) = run_dies(layer, many, pointers[None], indices, None if current is None else current[None], samples, time,
+                        dtype)
+    return found
+
+
+def run_dies(layer: DPINeuron, arrays: Mapping[str, object], pointers: np.ndarray, indices: np.ndarray,
+             current: np.ndarray | None, samples: slice, time: int, dtype: np.dtype
+             ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The same for many dies side by side, of `normalised_dies`; pointers and current have an axis before all others,
+    for each die or one for all."""
     given = {name: value for name, value in arrays.items() if name not in ("leak", "noise", "dt", "neurons")}
-    batch, neurons, leak = samples.stop - samples.start, arrays["neurons"], arrays["leak"]
+    batch, neurons, leak = samples.stop - samples.start, arrays["neurons"], arrays["leak"][:, None, None]
     noise = arrays["noise"] if arrays["noise"] is not None and arrays["noise"].any() else None
+    dies, _, width = given["cells"].shape
     drive = np.empty((0, 0, 0), dtype)
     if current is not None or noise is not None:
-        drive = np.zeros((batch, time, given["cells"].shape[1]), dtype)
+        drive = np.zeros((dies, batch, time, width), dtype)
     if current is not None:
         drive[..., :neurons] = current / leak
     if noise is not None:
-        size = (noise / (np.sqrt(2 * arrays["dt"]) * leak)).astype(dtype)
+        size = (noise[:, None] / (np.sqrt(2 * arrays["dt"]) * leak[:, 0])).astype(dtype)
         for b in range(batch):
             key = ReadKey(layer.noise_seed, 0, 0, Effect.BIAS_NOISE, sample=samples.start + b)
-            drive[b, :, :neurons] += size * normal(key, time * neurons).reshape(time, neurons)
-    found = dpi.simulate(pointers, indices, current=drive, batches=batch, times=time, **given)
-    return found[0], found[1], found[2][:neurons]
+            drive[:, b, :, :neurons] += size * normal(key, time * neurons).reshape(time, neurons)
+    drive = drive.reshape(-1, *drive.shape[-2:]) if drive.size else drive
+    found = dpi.simulate_dies(pointers, indices, current=drive, batches=batch, times=time, **given)
+    return [(own_pointers, own_indices, fired[:neurons]) for own_pointers, own_indices, fired in found]

@@ -275,7 +275,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
                 fired = each_drive(None, own, block, block.time, size)
                 spikes_of_samples[step.node.name] = [drive.active for drive in fired]
     last = signals[network.nodes[-1].name]
-    return Forward(_read_out(last, block, network, dtype),
+    return Forward(read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
                    {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation,
                    spikes_of_samples, drives_of_samples)
@@ -292,7 +292,7 @@ def _time_first(signal: Signal, block: Block, shape: tuple[int, ...], dtype: np.
     return np.ascontiguousarray(np.swapaxes(rows, 0, 1))
 
 
-def _read_out(signal: Signal, block: Block, network: Network, dtype: np.dtype) -> np.ndarray:
+def read_out(signal: Signal, block: Block, network: Network, dtype: np.dtype) -> np.ndarray:
     """The readout rule applied to the network's output: `[batch, classes]`."""
     classes = math.prod(network.output_shape)
     if network.readout == "sum" and isinstance(signal, Events):

@@ -15,7 +15,7 @@ from torch import nn
 from torch.autograd.function import FunctionCtx
 
 from neurosim import engine, network
-from neurosim.engine import dpi, learning_dpi
+from neurosim.engine import dpi, dpi_steps, learning_dpi
 from neurosim.errors import NeurosimError
 from neurosim.network.circuit_forward import (
     TARGETS,
@@ -134,7 +134,7 @@ class DPINeuron(nn.Module):
         return {
             "rows": torch.stack(kinds["weight"]) if kinds["weight"] else empty,
             "recurrent": torch.stack(kinds["recurrent"]) if kinds["recurrent"] else empty, "cells": cells,
-            "synapses": torch.stack(blocks) if blocks else cells.new_zeros(0, dpi.SYNAPSE_ROWS, self.neurons),
+            "synapses": torch.stack(blocks) if blocks else cells.new_zeros(0, dpi_steps.SYNAPSE_ROWS, self.neurons),
             "inputs_at": at["weight"], "recurrent_at": at["recurrent"],
             "targets": np.array([TARGETS[name] for name in found], np.int64),
             "most": spikes_in_a_step(numbers, self.dt), "leak": si["i_tau_mem"]}

@@ -11,7 +11,7 @@ import neurosim as ns
 from neurosim import engine
 from neurosim.devices import integrated, time_constant
 from neurosim.engine import dpi
-from neurosim.network.circuit_forward import normalised
+from neurosim.network.circuit_forward import normalised, normalised_dies
 
 # the setting of the golden rates: UT 25 mV, membrane 20 ms, gain 4 Itau, and an AHP that rests at I0
 KELVIN = 0.025 / dpi_ode.BOLTZMANN_PER_CHARGE
@@ -159,6 +159,42 @@ def test_the_kernel_is_its_twin(feedback: str, model: str, adapts: bool) -> None
     single, v_single = simulated(case.layer, case.neurons, 1e-3, case.spikes, np.float32)
     assert np.abs(single - counts).sum() <= 0.02 * counts.sum() + 2
     assert np.median(np.abs(v_single - v)) < 1e-4
+
+
+@pytest.mark.parametrize(("feedback", "dtype"), [
+    ("power", np.float32), ("product", np.float32), ("sigmoid", np.float64)])
+def test_a_die_is_the_same_whoever_stands_beside_it(feedback: str, dtype: type,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit: alone, among others, in another order, in groups of any size; each die with events of its own."""
+    case, rng, dies, steps = Case(feedback), np.random.default_rng(3), 5, 120
+    owns = [{name: value * (rng.lognormal(0, 0.1, value.shape) if value.any() else 1)
+             for name, value in case.layer.arrays().items()} for _ in range(dies)]
+    given = normalised_dies(case.layer, owns, case.neurons, 1e-3, np.dtype(dtype))
+    for name in ("leak", "noise", "dt", "neurons"):
+        del given[name]
+    per_die = ("cells", "synapses", "rows", "recurrent")
+    common = {name: value for name, value in given.items() if name not in per_die}
+    common |= {"current": np.empty((0, 0, 0), dtype), "batches": 2, "times": steps}
+    shape = (3 + given["targets"].size, given["cells"].shape[2])
+    events = [engine.to_events((rng.random((2 * steps, 6)) < 0.08).astype(np.uint8)) for _ in range(dies)]
+    alone, traces = [], []
+    for die in range(dies):
+        traces.append(np.empty((2, steps, *shape), dtype))
+        alone.append(dpi.simulate(*events[die], trace=traces[-1], **common, **{n: given[n][die] for n in per_die}))
+    assert len({found[2].sum() for found in alone}) > 2, "dies differ"
+    assert max(np.diff(found[0]).max() for found in alone) > 1
+    for together in (1, 30, 10_000):
+        monkeypatch.setattr(dpi, "TOGETHER", together)
+        order = rng.permutation(dies)
+        offsets = np.cumsum([0] + [events[die][1].size for die in order[:-1]])
+        trace = np.empty((dies * 2, steps, *shape), dtype)
+        found = dpi.simulate_dies(np.stack([events[die][0] + at for die, at in zip(order, offsets, strict=True)]),
+                                  np.concatenate([events[die][1] for die in order]), trace=trace, **common,
+                                  **{name: np.ascontiguousarray(given[name][order]) for name in per_die})
+        for place, die in enumerate(order):
+            for here, there in zip(found[place], alone[die], strict=True):
+                np.testing.assert_array_equal(here, there)
+            np.testing.assert_array_equal(trace[2 * place:2 * place + 2], traces[die])
 
 
 @pytest.mark.slow

@@ -10,17 +10,17 @@ from torch.func import functional_call
 
 import neurosim as ns
 from neurosim import engine
-from neurosim.engine import dpi, learning_dpi
+from neurosim.engine import dpi, dpi_steps, learning_dpi
 from neurosim.errors import NeurosimError
 from neurosim.network.forward import run
 from neurosim.training.deviations import Within, corners, moved
 from neurosim.training.dpi import DPINeuron
 
-ROWS = {name: getattr(dpi, name) for name in (
+ROWS = {name: getattr(dpi_steps, name) for name in (
     "RATE", "LEAST", "FLOOR", "THRESHOLD", "GATE", "GAIN", "SLOPE", "MIDDLE", "RESET", "REFRACTORY", "BIAS",
     "ADAPT_DECAY", "ADAPT_FLOOR", "ADAPT_MEAN", "ADAPT_OFFSET", "ADAPT_GROWTH")}
-SYNAPSE_ROWS = {name: getattr(dpi, name) for name in ("ENTER", "DECAY", "Y_FLOOR", "MEAN", "OFFSET")}
-TARGETS = {dpi.DRIVE: "drive", dpi.GATED: "gated", dpi.LEAK: "leak"}
+SYNAPSE_ROWS = {name: getattr(dpi_steps, name) for name in ("ENTER", "DECAY", "Y_FLOOR", "MEAN", "OFFSET")}
+TARGETS = {dpi_steps.DRIVE: "drive", dpi_steps.GATED: "gated", dpi_steps.LEAK: "leak"}
 
 
 def layer(neurons: int = 6, inputs: int = 8, **more: object) -> ns.DPINeuron:
