@@ -92,8 +92,11 @@ def padded_rows(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
 @kernel
 def scaled_rows(weight, factors, out):
     """A weight `[to, from]`, each line times its factor, as rows `out [from, width]`; what is behind them stays."""
-    for first in range(0, weight.shape[0], LANES):
-        last = min(first + LANES, weight.shape[0])
+    whole = weight.shape[0] - weight.shape[0] % LANES
+    for first in range(0, whole, LANES):
         for j in range(weight.shape[1]):
-            for i in range(first, last):
-                out[j, i] = weight[i, j] * factors[i]
+            for i in range(LANES):
+                out[j, first + i] = weight[first + i, j] * factors[first + i]
+    for j in range(weight.shape[1]):
+        for i in range(whole, weight.shape[0]):
+            out[j, i] = weight[i, j] * factors[i]

@@ -39,8 +39,11 @@ def normalised_dies(layer: DPINeuron, owns: Sequence[Mapping[str, np.ndarray]], 
                     ) -> dict[str, object]:
     """The same for `engine.dpi.simulate_dies`: the arrays PER_DIE have a die axis before all others."""
     first, dies = owns[0], len(owns)
-    si = {name: np.stack([np.broadcast_to(np.asarray(own[name], np.float64), (neurons,)) for own in owns])
-          for name in layer.parameters if name in first and not name.startswith(("weight_", "recurrent_"))}
+    names = [name for name in layer.parameters if name in first and not name.startswith(("weight_", "recurrent_"))]
+    si = dict(zip(names, np.empty((len(names), dies, neurons)), strict=True))
+    for name, values in si.items():
+        for die, own in enumerate(owns):
+            values[die] = own[name]
     width, volts = neurons + -neurons % 8, layer.thermal_voltage / layer.kappa
     found = [s for s in SYNAPSES if f"weight_{s}" in first or f"recurrent_{s}" in first]
     blocks = np.reshape([block_rows(layer, si, name, volts, dt, np) for name in found],
