@@ -77,7 +77,7 @@ def as_dict(run: Run, threshold: float | None = None) -> dict[str, object]:
         "profile": run.dataset.attrs["profile"], "dies": int(run.accuracy.size), "seed": int(run.dataset.attrs["seed"]),
         "samples": int(run.dataset.attrs["samples"]), "ideal_accuracy": run.ideal_accuracy, "worst_die": run.worst_die,
         "threshold": run.default_threshold if threshold is None else threshold, "latency": run.latency,
-        "throughput": run.throughput, "energy": _energy(run), "efficiency": _efficiency(run),
+        "throughput": run.throughput, "area": run.area, "energy": _energy(run), "efficiency": _efficiency(run),
         "metrics": run.metrics.as_dict(),
         **({} if run.calibration is None else {"calibration": dict(zip(
             run.calibration["step"].values.tolist(), run.calibration.mean("die").values.tolist(), strict=True))}),

@@ -109,6 +109,11 @@ class Run:
         return self.dataset.attrs.get("throughput")
 
     @property
+    def area(self) -> float | None:
+        """Square metres of the tiles and cores in use; None where the profile does not say."""
+        return self.dataset.attrs.get("area")
+
+    @property
     def efficiency(self) -> xr.Dataset:
         """What designers compare chips by: `sops [die]`, `energy_per_sop` and `tops_per_watt [die, bound]`, and with a
         timing `edp [die, bound]` and `tops`; see `neurosim.energy.efficiency`. Raises as `energy` does."""
@@ -189,6 +194,8 @@ class Run:
                 lines.append(f"  not priced: {', '.join(self.unpriced)}")
         if self.latency is not None:
             lines.append(f"  {'latency per sample':24} {self.latency:.3g} s, {self.throughput:.3g} samples a second")
+        if self.area is not None:
+            lines.append(f"  {'area in use':24} {self.area * 1e6:.3g} mm2")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -94,6 +94,7 @@ def test_deploy_and_report(call, model, tmp_path):
         assert data["prediction"].shape == (7, 8)
         assert data["sample_events"].shape[:2] == (7, 8)
         assert found["summary"]["mean"]["value"] == pytest.approx(float(data["accuracy"].mean()))
+    assert found["area"] == 2 * 6.2e-7, "two tiles"
     joules, sops = found["energy"]["nominal"], found["efficiency"]["sops"]["value"]
     assert found["efficiency"]["edp"]["nominal"] == pytest.approx(joules * found["latency"])
     assert found["efficiency"]["energy_per_sop"]["nominal"] == pytest.approx(joules / sops, rel=0.1), "mean of a ratio"
