@@ -8,7 +8,7 @@ import sys
 import typer
 
 from neurosim import __version__
-from neurosim.cli import attack, data, demo, deploy, device, map, pareto, profiles, report, train
+from neurosim.cli import attack, data, demo, deploy, device, examine, landscape, map, pareto, profiles, report, train
 from neurosim.errors import NeurosimError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -19,7 +19,9 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("map")(map.map_model)
 app.command("deploy")(deploy.deploy)
+app.command("examine")(examine.examine)
 app.command("attack")(attack.attack)
+app.command("landscape")(landscape.landscape)
 app.command("pareto")(pareto.pareto)
 app.command("device")(device.device)
 app.command("report")(report.report)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from neurosim.cli.deploy import samples_of
-from neurosim.cli.output import JSON, print_json, print_table
+from neurosim.cli.output import JSON, command_line, print_json, print_table, write_json
 from neurosim.errors import NeurosimError
 
 if TYPE_CHECKING:
@@ -39,37 +39,37 @@ def attack(
     inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
                                            "default: the test samples of the model's task."),
     seed: int = typer.Option(0, help="Of the attack's start and of the random changes."),
+    out: Path = typer.Option(None, "--out", "-o", help="A file for what was found (JSON), for `neurosim report`."),
     plot: Path = typer.Option(None, help="A file for the plot: .svg, .png or .pdf."),
     as_json: bool = JSON,
 ) -> None:
     """Accuracy against the size of a worst-case attack on the parameters, and of random changes of the same size."""
     import torch
 
+    from neurosim.deployment.run import versions
     from neurosim.network import Network
     from neurosim.training import Attack, vulnerability
     from neurosim.training.vulnerable import DEVICE_SIZES, SIZES
 
     network = Network.load(model)
-    x, y, _ = samples_of(network, inputs)
-    if samples is not None:
-        if not 1 <= samples <= y.size:
-            raise NeurosimError(f"samples is {samples}", where="--samples", allowed=f"1 to {y.size}")
-        chosen = [i * y.size // samples for i in range(samples)]
-        x, y = x[:, chosen], y[chosen]
+    x, y = some_samples(network, inputs, samples)
     if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
         raise NeurosimError(f"{plot.name} is none of them", where="--plot", allowed=".svg, .png, .pdf")
-    with _progress() as tick:
-        found = vulnerability(_objective(network, profile, x), torch.tensor(x, dtype=torch.float32), torch.tensor(y),
-                              size or (SIZES if profile is None else DEVICE_SIZES),
+    with progress("attack") as tick:
+        found = vulnerability(objective_of_model(network, profile, x), torch.tensor(x, dtype=torch.float32),
+                              torch.tensor(y), size or (SIZES if profile is None else DEVICE_SIZES),
                               how=Attack(steps=steps, loss=loss, restarts=restarts), draws=draws, seed=seed, tick=tick)
-    unit = "of each parameter" if profile is None else f"spreads of each device of {profile}"
+    unit = unit_of(profile)
+    result = {"model": str(model), "profile": profile, "unit": unit, **found.as_dict()}
+    if out is not None:
+        write_json({"kind": "attack", "command": command_line(), "network_hash": network.hash,
+                    "versions": versions(), **result}, out)
     if plot is not None:
-        from neurosim.report import write_attack_plot
+        from neurosim.report import plot_attack, save_figure
 
-        write_attack_plot(found.as_dict(), plot, f"{model.stem}: change, {unit}")
+        save_figure(plot_attack({model.stem: result}), plot)
     if as_json:
-        print_json({"model": str(model), "profile": profile, "unit": unit, **found.as_dict(),
-                    **({"plot": str(plot)} if plot is not None else {})})
+        print_json({**result, **({"plot": str(plot)} if plot is not None else {})})
         return
     rows = [("0", *[f"{found.accuracy:.2%}"] * 5)]
     rows += [(f"{p.size:g}", *(f"{value:.2%}" for value in (p.attacked, p.corner_mean, p.corner_least, p.gaussian_mean,
@@ -79,7 +79,23 @@ def attack(
                 numbers_from=0)
 
 
-def _objective(network: Network, profile: str | None, inputs: np.ndarray) -> Callable[..., object]:
+def some_samples(network: Network, inputs: Path | None, samples: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels: all, or so many of them, spread over all."""
+    x, y, _ = samples_of(network, inputs)
+    if samples is None:
+        return x, y
+    if not 1 <= samples <= y.size:
+        raise NeurosimError(f"samples is {samples}", where="--samples", allowed=f"1 to {y.size}")
+    chosen = [i * y.size // samples for i in range(samples)]
+    return x[:, chosen], y[chosen]
+
+
+def unit_of(profile: str | None) -> str:
+    """What a change of size 1 is."""
+    return "of each parameter" if profile is None else f"spreads of each device of {profile}"
+
+
+def objective_of_model(network: Network, profile: str | None, inputs: np.ndarray) -> Callable[..., object]:
     """What is attacked: the parameters of the network as a module, or the devices of a chip."""
 
     import torch
@@ -107,9 +123,9 @@ def _objective(network: Network, profile: str | None, inputs: np.ndarray) -> Cal
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar over sizes, on a terminal."""
+def progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; call it with (done, in all)."""
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                   console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        row = bar.add_task("attack", total=None)
+        row = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)

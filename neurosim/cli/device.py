@@ -58,9 +58,9 @@ def device(
     else:
         found["states"] = [float(x) for x in state[len(time) // pulses - 1::len(time) // pulses]]
     if plot is not None:
-        from neurosim.report import write_device_plot
+        from neurosim.report import plot_device, save_figure
 
-        write_device_plot(trace, plot, f"{chip.name}: {type(model).__name__}")
+        save_figure(plot_device(trace, f"{chip.name}: {type(model).__name__}"), plot)
     if as_json:
         print_json(found)
         return

@@ -6,12 +6,14 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from neurosim.errors import NeurosimError
+from neurosim.writing import written_beside
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout, and nothing else there.")
 
@@ -19,6 +21,12 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout, and 
 def print_json(found: Mapping[str, object]) -> None:
     """One object, floats and all, that any JSON reader takes."""
     typer.echo(json.dumps(found, default=str, allow_nan=False))
+
+
+def write_json(found: Mapping[str, object], path: Path) -> None:
+    """The same as a file, beside and renamed."""
+    with written_beside(path) as temporary:
+        temporary.write_text(json.dumps(found, default=str, allow_nan=False, indent=1))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None,

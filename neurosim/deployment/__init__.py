@@ -4,6 +4,7 @@
 """
 
 from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.examination import Examination, examine, load_examination
 from neurosim.deployment.guided import guided
 from neurosim.deployment.run import Run, load_run
 from neurosim.deployment.search import Pareto, load_pareto, pareto
@@ -12,6 +13,6 @@ from neurosim.deployment.sweep import Range, parse_range, settings
 from neurosim.dies import find_ranges
 
 __all__ = [
-    "Pareto", "Range", "Run", "Statistic", "deploy", "find_ranges", "guided", "load_pareto", "load_run", "pareto",
-    "parse_range", "settings", "summarise",
+    "Examination", "Pareto", "Range", "Run", "Statistic", "deploy", "examine", "find_ranges", "guided",
+    "load_examination", "load_pareto", "load_run", "pareto", "parse_range", "settings", "summarise",
 ]

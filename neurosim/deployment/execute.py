@@ -68,6 +68,20 @@ def run_nominal(plan: Plan, pool: ThreadPoolExecutor) -> tuple[Counts, Metrics]:
     return _counts(plan, None, parts), metrics(network, fired, drives, plan.labels.size, plan.steps)
 
 
+def predictions(plan: Plan, die: int | None) -> np.ndarray:
+    """The class that a die gives each sample, after calibration, int64 `[sample]`; None: the network itself.
+
+    The caller holds BLAS to one thread."""
+    dtype = np.dtype(plan.precision)
+    steps = compile_steps(plan.mapped.network, None, dtype) if die is None else compiled(plan, die)
+    return np.concatenate([part.prediction for part in _run(plan, steps)])
+
+
+def compiled(plan: Plan, die: int, keep: Sequence[str] = ()) -> list[Step]:
+    """A calibrated die as kernel calls."""
+    return _compile(plan, die, plan.calibration, keep)
+
+
 def _die(plan: Plan, die: int, pool: ThreadPoolExecutor | None = None) -> Counts:
     """One die; with a calibration also without it, and after each of its steps."""
     if plan.calibration is None:
@@ -96,10 +110,10 @@ def _group(plan: Plan, numbers: Sequence[int]) -> list[Counts]:
     return [_counts(plan, die, list(parts)) for die, parts in zip(numbers, zip(*blocks, strict=True), strict=True)]
 
 
-def _compile(plan: Plan, die: int, calibration: Calibration | None) -> list[Step]:
+def _compile(plan: Plan, die: int, calibration: Calibration | None, keep: Sequence[str] = ()) -> list[Step]:
     dtype = np.dtype(plan.precision)
     made = plan.dies.as_run(die, dtype) if calibration is None else calibration.die(plan.dies, die, dtype)
-    return compile_steps(plan.mapped.network, made[0], dtype, reads=made[1])
+    return compile_steps(plan.mapped.network, made[0], dtype, keep, made[1])
 
 
 def _run(plan: Plan, steps: list[Step], pool: ThreadPoolExecutor | None = None) -> list[Forward]:

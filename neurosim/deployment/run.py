@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from neurosim import __version__
 from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
@@ -252,13 +255,19 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
         "samples": plan.labels.size, "steps": plan.steps, "dt": network.dt,
         "time": "" if plan.dies.time is None else plan.dies.time, "classes": int(np.prod(network.output_shape)),
         "ideal_accuracy": float(nominal.correct[0] / plan.labels.size),
-        "metrics": json.dumps(needs.as_dict()),
+        "metrics": json.dumps(needs.as_dict()), "versions": versions(),
         "ideal_spikes": json.dumps(nominal.spikes[0].tolist()), "sources": json.dumps(sources),
         "provenance": json.dumps(dict(network.provenance), sort_keys=True, default=str),
         **{key: value if isinstance(value, (int, float, str)) else json.dumps(value, default=str)
            for key, value in about.items() if value is not None},
     }
     return Run(xr.Dataset(variables, coordinates, attributes))
+
+
+def versions() -> str:
+    """What results were computed with, as JSON."""
+    return json.dumps({"neurosim": __version__, "python": platform.python_version(),
+                       **{name: version(name) for name in ("numpy", "numba", "scipy", "xarray")}})
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,9 @@ import xarray as xr
 from neurosim.deployment.dispatch import deploy
 from neurosim.deployment.guided import Guided, each_value, search
 from neurosim.deployment.run import Run
-from neurosim.deployment.sweep import Setting, at_setting, label
+from neurosim.deployment.sweep import THRESHOLD_SCALE, TIME, Setting, at_setting, is_condition, label
+from neurosim.dies.memristors import refuse_time
+from neurosim.energy import BOUNDS
 from neurosim.errors import NeurosimError
 from neurosim.network import Network
 from neurosim.profile import Profile
@@ -33,8 +35,9 @@ _log = logging.getLogger(__name__)
 class Pareto:
     """Accuracy and energy of the same dies at several settings.
 
-    dataset: `accuracy [point, die]`, `energy [point, die, bound]` in joules per sample, `latency [point]` in seconds
-    (NaN where the profile has none), and one variable `[point]` for each key that was varied, under its name.
+    dataset: `accuracy [point, die]`, `energy [point, die, bound]` in joules per sample (not there where the chip type
+    prices nothing), `latency [point]` in seconds (NaN where the profile has none), and one variable `[point]`
+    for each key that was varied, under its name.
     """
 
     dataset: xr.Dataset
@@ -45,10 +48,20 @@ class Pareto:
         return [{key: float(self.dataset[key].values[i]) for key in keys} for i in range(self.dataset.sizes["point"])]
 
     @property
+    def conditions(self) -> list[str]:
+        """The keys that say under which conditions a chip works (`sweep.is_condition`), with two values or more."""
+        return [key for key in self.settings[0] if is_condition(key) and len({s[key] for s in self.settings}) > 1]
+
+    @property
+    def has_front(self) -> bool:
+        """Whether there is something to choose: a chip type with prices, and a key that a designer sets."""
+        return "energy" in self.dataset and not all(is_condition(key) for key in self.settings[0])
+
+    @property
     def front(self) -> list[int]:
         """Points that no other beats in mean accuracy and mean energy both, by rising energy."""
         accuracy = self.dataset["accuracy"].mean("die").values
-        energy = self.dataset["energy"].sel(bound="nominal").mean("die").values
+        energy = self._joules
         found, best = [], -np.inf
         for point in np.lexsort((-accuracy, energy)):
             if accuracy[point] > best:
@@ -69,8 +82,15 @@ class Pareto:
     def cheapest(self, accuracy: float, share: float = 0.95) -> int | None:
         """The point of least mean energy at which `share` of the dies has at least `accuracy`; None where none has."""
         good = (self.dataset["accuracy"] >= accuracy).mean("die").values >= share
-        energy = self.dataset["energy"].sel(bound="nominal").mean("die").values
+        energy = self._joules
         return int(np.where(good, energy, np.inf).argmin()) if good.any() else None
+
+    @property
+    def _joules(self) -> np.ndarray:
+        if "energy" not in self.dataset:
+            raise NeurosimError(f"the chip type {self.dataset.attrs['profile']} says nothing of energy", where="pareto",
+                                hint="give its profile an [energy] section")
+        return self.dataset["energy"].sel(bound="nominal").mean("die").values
 
     def choice(self, accuracy: float, share: float = 0.95) -> str:
         """The answer as a sentence."""
@@ -95,7 +115,8 @@ class Pareto:
 
 def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Guided, inputs: np.ndarray,
            labels: np.ndarray, dies: int = 200, seed: int = 0, *, out: str | os.PathLike[str] | None = None,
-           time: float | None = None, threads: int | None = None, progress: bool | None = None) -> Pareto:
+           time: float | None = None, threads: int | None = None, progress: bool | None = None,
+           about: Mapping[str, str] | None = None) -> Pareto:
     """Run the same dies at every setting.
 
     Parameters
@@ -103,25 +124,34 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
     settings:
         From `sweep.settings`, or what `guided` makes: settings chosen by what was found so far. All settings, or all
         values, are mapped before the first is run, so that what cannot be is refused at once.
+    time:
+        Seconds after programming, where the settings do not say it.
     out:
         File to write (netCDF). The runs of the points lie in `OUT.points` beside it until all are done; an interrupted
         search goes on where it was: what it asks for again is read.
+    about:
+        More to be written into the results: model, command.
 
     Raises
     ------
     NeurosimError
-        A setting that cannot be, a chip type without prices, and what `deploy` refuses.
+        A setting that cannot be, and what `deploy` refuses.
     """
     if not settings:
         raise NeurosimError("no settings", where="pareto", allowed="one or more")
-    if profile.energy is None:
-        raise NeurosimError(f"the chip type {profile.name} says nothing of energy", where="pareto",
-                            hint="give its profile an [energy] section")
     known = each_value(settings) if isinstance(settings, Guided) else settings
-    if "adc.bits" in known[0] and profile.energy.conversion and profile.energy.conversion.model == "fixed":
+    if isinstance(settings, Guided) and profile.energy is None:
+        raise NeurosimError(f"the chip type {profile.name} says nothing of energy", where="pareto, optuna",
+                            hint="give its profile an [energy] section, or take a grid")
+    if time is not None and TIME in known[0]:
+        raise NeurosimError(f"time is {time:g} s and varied", where="pareto", hint="say it once")
+    conversion = profile.energy.conversion if profile.energy else None
+    if "adc.bits" in known[0] and conversion and conversion.model == "fixed":
         _log.warning("a conversion of %s costs the same at all adc.bits: energy.conversion.model is \"fixed\"",
                      profile.name)
     mapped = {_name(setting): at_setting(network, profile, setting) for setting in known}
+    for setting in known:
+        refuse_time(mapped[_name(setting)].profile.crossbar, setting.get(TIME, time), f"setting {label(setting)}")
     folder = None
     if out is not None:
         out = Path(out)
@@ -133,22 +163,22 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
         folder.mkdir(exist_ok=True)
     runs: dict[str, tuple[Setting, Run]] = {}
 
-    def evaluate(setting: Setting) -> tuple[float, float]:
+    def evaluate(setting: Setting) -> Run:
         name = _name(setting)
         if name not in runs:
             one = mapped[name] if name in mapped else at_setting(network, profile, setting)
-            runs[name] = setting, deploy(one, inputs, labels, dies, seed, time=time, threads=threads, progress=progress,
-                                         out=None if folder is None else folder / f"{name}.nc",
-                                         about={"setting": label(setting)})
-        _, run = runs[name]
-        return float(run.accuracy.mean()), float(run.energy.sel(bound="nominal").sum(["place", "component"]).mean())
+            runs[name] = setting, deploy(one, inputs, labels, dies, seed, time=setting.get(TIME, time),
+                                         threads=threads, progress=progress, about={"setting": label(setting)},
+                                         out=None if folder is None else folder / f"{name}.nc")
+        return runs[name][1]
 
     if isinstance(settings, Guided):
-        search(settings, evaluate)
+        search(settings, lambda setting: _objectives(evaluate(setting)))
     else:
         for setting in settings:
             evaluate(setting)
-    found = Pareto(_together([run for _, run in runs.values()], [setting for setting, _ in runs.values()], profile))
+    found = Pareto(_together([run for _, run in runs.values()], [setting for setting, _ in runs.values()], network,
+                             profile, about or {}))
     if folder is not None:
         found.save(out)
         for name in runs:
@@ -158,21 +188,36 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
     return found
 
 
+def _objectives(run: Run) -> tuple[float, float]:
+    return float(run.accuracy.mean()), float(run.energy.sel(bound="nominal").sum(["place", "component"]).mean())
+
+
 def _name(setting: Setting) -> str:
     return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _together(runs: Sequence[Run], settings: Sequence[Setting], profile: Profile) -> xr.Dataset:
+def _together(runs: Sequence[Run], settings: Sequence[Setting], network: Network, profile: Profile,
+              about: Mapping[str, str]) -> xr.Dataset:
     keys = list(settings[0])
-    energy = [run.energy.sum(["place", "component"]) for run in runs]
+    priced = "price" in runs[0].dataset
+    energy = [run.energy.sum(["place", "component"]).values for run in runs] if priced else []
     return xr.Dataset(
         {"accuracy": (("point", "die"), np.stack([run.accuracy.values for run in runs])),
-         "energy": (("point", "die", "bound"), np.stack([one.values for one in energy]), {"units": "J"}),
+         **({"energy": (("point", "die", "bound"), np.stack(energy), {"units": "J"})} if priced else {}),
          "latency": (("point",), np.array([np.nan if run.latency is None else run.latency for run in runs])),
          **{key: (("point",), np.array([setting[key] for setting in settings], np.float64)) for key in keys}},
-        {"die": runs[0].dataset["die"].values, "bound": energy[0]["bound"].values},
+        {"die": runs[0].dataset["die"].values, "bound": list(BOUNDS)},
         {"keys": json.dumps(keys), "profile": profile.name, "seed": runs[0].dataset.attrs["seed"],
-         "samples": runs[0].dataset.attrs["samples"]})
+         **{key: runs[0].dataset.attrs[key] for key in ("samples", "versions")},
+         "ideal_accuracy": _ideal(runs, settings), **about,
+         "manifest": json.dumps({"network": network.hash, "profile": profile.hash,
+                                 "data": json.loads(runs[0].dataset.attrs["manifest"])["data"]})})
+
+
+def _ideal(runs: Sequence[Run], settings: Sequence[Setting]) -> float:
+    """Accuracy of the network itself: where its thresholds are scaled, the scale nearest to 1."""
+    away = [abs(setting.get(THRESHOLD_SCALE, 1) - 1) for setting in settings]
+    return runs[int(np.argmin(away))].ideal_accuracy
 
 
 def load_pareto(path: str | os.PathLike[str]) -> Pareto:
@@ -183,7 +228,7 @@ def load_pareto(path: str | os.PathLike[str]) -> Pareto:
     except (OSError, ValueError, KeyError) as error:
         raise NeurosimError(f"cannot be read ({str(error).splitlines()[0]})", where=str(path),
                             hint="a file of `neurosim pareto`") from None
-    if not {"accuracy", "energy"} <= set(found) or "keys" not in found.attrs:
-        raise NeurosimError("holds no accuracy and energy of settings", where=str(path),
+    if "accuracy" not in found or "keys" not in found.attrs:
+        raise NeurosimError("holds no accuracy of settings", where=str(path),
                             hint="a file of `neurosim pareto`")
     return Pareto(found)

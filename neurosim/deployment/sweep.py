@@ -1,8 +1,9 @@
 """What can be varied over a chip type and a network, and the settings to try: a grid, random, or a Latin hypercube;
 `guided` chooses them as it goes.
 
-A key is a dotted key of the profile (`crossbar.levels`), or `neuron.threshold_scale`, which multiplies every threshold
-of the network.
+A key is a dotted key of the profile (`crossbar.levels`), or one of three words: `neuron.threshold_scale` multiplies
+every threshold of the network; `mismatch` is the spread of every weight and bias, as published; `time` is in seconds
+after programming.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from neurosim.network import Network
 from neurosim.profile import Profile
 
 THRESHOLD_SCALE = "neuron.threshold_scale"
+MISMATCH, TIME = "mismatch", "time"
 METHODS = ("grid", "random", "latin")
 Setting = dict[str, float]
+_UNITS = (("y", 365.25 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,32 @@ def settings(ranges: Sequence[Range], method: str = "grid", points: int | None =
 
 def at_setting(network: Network, profile: Profile, setting: Mapping[str, float]) -> MappedNetwork:
     """The network on the chip type with this setting."""
-    values = {key: value for key, value in setting.items() if key != THRESHOLD_SCALE}
+    values = {key: value for key, value in setting.items() if key not in (THRESHOLD_SCALE, MISMATCH, TIME)}
     unknown = [key for key in values if key.startswith("neuron.")]
     if unknown:
         raise NeurosimError(f"{unknown[0]} cannot be varied", where="--vary",
-                            allowed=f"{THRESHOLD_SCALE}, or a key of the profile")
+                            allowed=f"{THRESHOLD_SCALE}, {MISMATCH}, {TIME}, or a key of the profile")
     factor = setting.get(THRESHOLD_SCALE, 1)
     if factor != 1:
         if not factor > 0:
             raise NeurosimError(f"{THRESHOLD_SCALE} is {factor!r}", where="--vary", allowed="above 0")
         network = network.replace_arrays(lambda layer, name, array: array * factor if name == "threshold" else array)
-    return map_network(network, profile.with_values(values) if values else profile)
+    chip = profile.with_values(values) if values else profile
+    mapped = map_network(network, chip.with_mismatch(setting[MISMATCH]) if MISMATCH in setting else chip)
+    if MISMATCH in setting and mapped.configuration is not None:
+        raise NeurosimError("a chip of circuits has no spread of whole weights", where=f"--vary {MISMATCH}",
+                            hint="vary its currents': circuit.mismatch.area=0.25,1,4")
+    return mapped
+
+
+def is_condition(key: str) -> bool:
+    """Whether a key says under which conditions a chip is used, or how good it was made, and not how it is designed.
+
+    >>> [is_condition(key) for key in ("time", "mismatch", "circuit.temperature.operating", "adc.bits")]
+    [True, True, True, False]
+    """
+    parts = key.split(".")
+    return key == TIME or MISMATCH in parts or "temperature" in parts
 
 
 def label(setting: Mapping[str, float]) -> str:
@@ -125,7 +143,14 @@ def label(setting: Mapping[str, float]) -> str:
 
     >>> label({"adc.bits": 6, "neuron.threshold_scale": 0.8})
     'adc.bits=6, neuron.threshold_scale=0.8'
+    >>> label({"time": 30 * 86400.0})
+    'time=30 d'
     """
-    return ", ".join(f"{key}={value:g}" for key, value in setting.items())
+    return ", ".join(f"{key}={_moment(value) if key == TIME else f'{value:g}'}" for key, value in setting.items())
+
+
+def _moment(seconds: float) -> str:
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), ("s", 1.0))
+    return f"{seconds / size:g} {unit}"
 
 

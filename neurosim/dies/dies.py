@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,8 @@ from neurosim.dies.circuit import CircuitDie
 from neurosim.dies.memristors import Devices, Programmed, Targets, refuse_time
 from neurosim.dies.reads import Readout
 from neurosim.errors import NeurosimError
-from neurosim.mapping import DeviceArray, MappedNetwork, SpreadArray
+from neurosim.mapping import DeviceArray, MappedNetwork, Part, SpreadArray
+from neurosim.mapping.parts import BIASES, Place, cut, devices_at
 from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Read
 from neurosim.streams import DieKey, Effect, ProgramKey, ReadKey, normal
@@ -37,6 +38,9 @@ class Dies:
         What the converters of each array are set to, by `layer/parameter`; see `find_ranges`.
     remap:
         Whether a weight's other devices are programmed so as to make up for a stuck one.
+    nominal:
+        Parts of the chip whose devices are all as they are meant to be, aged as the average device ages, in the place
+        of those that this die has: to see what a part does to a die.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
@@ -51,6 +55,7 @@ class Dies:
     time: float | None = None
     ranges: Mapping[str, Ranges] = field(default_factory=dict)
     remap: bool = False
+    nominal: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         ProgramKey(self.seed, 0, 0, Effect.PROGRAMMING, self.programming)  # refuses what is out of range, now
@@ -106,7 +111,7 @@ class Dies:
 
     def _parameters(self, die: int, crossbars: bool) -> dict[str, dict[str, np.ndarray]]:
         if self.mapped.configuration is not None:
-            return CircuitDie(self.mapped, self.seed, die).parameters()
+            return self._circuit(die)
         found: dict[str, dict[str, np.ndarray]] = {}
         for array in self.mapped.arrays:
             if isinstance(array, DeviceArray):
@@ -116,6 +121,8 @@ class Dies:
                 value = array.weight(self._readout.effective(die, array, planes))
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
+                for place in self._places(array.layer, array.parameter):
+                    cut(factor, place)[...] = spread_factor(array.spread, np.zeros(1, factor.dtype))
                 if array.role.startswith("tau"):
                     value = decay_with_factor(array.nominal, factor)
                 else:
@@ -126,6 +133,22 @@ class Dies:
                 continue
             found.setdefault(array.layer, {})[array.parameter] = value
         return found
+
+    def _circuit(self, die: int) -> dict[str, dict[str, np.ndarray]]:
+        found = CircuitDie(self.mapped, self.seed, die).parameters()
+        if self.nominal:
+            meant = CircuitDie(self.mapped, self.seed, None).parameters()
+            weights = {array.name for array in self.mapped.arrays}
+            for layer, fields in found.items():
+                for name, values in fields.items():
+                    for place in self._places(layer, name if f"{layer}/{name}" in weights else BIASES):
+                        values = np.broadcast_to(values, np.broadcast_shapes(values.shape, (1,))).copy()
+                        cut(values, place)[...] = cut(np.broadcast_to(meant[layer][name], values.shape), place)
+                        fields[name] = values
+        return found
+
+    def _places(self, layer: str, parameter: str) -> list[Place]:
+        return [place for part in self.nominal for place in part.places if place[:2] == (layer, parameter)]
 
     def conductances(self, die: int, name: str) -> np.ndarray:
         """The devices of every weight of an array `layer/parameter`, siemens, float32 `[plane, *weight]`.
@@ -182,4 +205,9 @@ class Dies:
         nominal = self._targets[array.name]
         if self.remap and self._programmed.crossbar.stuck is not None:
             nominal = self._programmed.targets(self._programmed.around_stuck(die, array))
-        return self._programmed.devices(die, array, nominal)
+        found = self._programmed.devices(die, array, nominal)
+        for place in self._places(array.layer, array.parameter):
+            here, meant = devices_at(array, place), self._targets[array.name]
+            found = replace(found, target=np.where(here, meant.target, found.target), relative=None,
+                            conductance=np.where(here, self._programmed.typical(meant), found.conductance))
+        return found

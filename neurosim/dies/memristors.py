@@ -114,6 +114,17 @@ class Programmed:
             nominal = replace(nominal, relative=None)
         return Devices(g, nominal.target, pulses, nominal.relative)
 
+    def typical(self, nominal: Targets) -> np.ndarray:
+        """Conductances of devices that are written as meant and age as the average one does, float32 `[devices]`."""
+        g, none = nominal.target, np.zeros(1, np.float32)
+        if nominal.exponent_mean is not None:
+            g = drifted(g, drift_exponent(nominal.exponent_mean, nominal.exponent_sd, none), self.time,
+                        self.crossbar.drift.t0.value)
+        if self.crossbar.relaxation is not None and self.time is not None:
+            line = self.crossbar.relaxation
+            g = relaxed(g, relaxation_at(line.mean, self.time, line.t0.value), 0.0, none)
+        return g
+
     def around_stuck(self, die: int, array: DeviceArray) -> np.ndarray:
         """Targets that make up for stuck devices with the other devices of the same weight, as far as they reach.
 

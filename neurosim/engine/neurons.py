@@ -24,6 +24,8 @@ from neurosim.engine.reads import Recurrence, read_events
 
 SUBTRACT, ZERO, HOLD, NONE = range(4)
 RESET_CODES = {"subtract": SUBTRACT, "zero": ZERO, "hold": HOLD, "none": NONE}
+#: what a trace has of each neuron: its input (behind the synaptic filter), its membrane, its threshold
+TRACED = ("current", "membrane", "threshold")
 _BYTES, _TOP, _ONE = np.uint64(0x0101010101010101), np.uint64(56), np.uint64(1)
 Spikes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -135,10 +137,20 @@ def _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, de
             v[n] = v_reset[n] if after > threshold[n] else after
 
 
+@part
+def _keep(trace, b, t, current, v, limit):
+    """The end of a step, where it is wanted: `TRACED`."""
+    if trace.size:
+        for n in range(v.size):
+            trace[b, t, 0, n] = current[n]
+            trace[b, t, 1, n] = v[n]
+            trace[b, t, 2, n] = limit[n]
+
+
 @kernel
 def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
                         recurrent_rows, reset, delay, batches, times, v, current, synaptic, fired, flags, busy,
-                        out_pointers, out_indices, counts):
+                        out_pointers, out_indices, counts, trace):
     widest_vectors()
     for b in range(batches):
         for n in range(v.size):
@@ -155,12 +167,13 @@ def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, thres
                     current[n] = now
             _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, delay)
             emit(flags, busy, out_pointers, out_indices, step, counts)
+            _keep(trace, b, t, current, v, threshold)
 
 
 @kernel
 def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
               refractory, batches, times, v, current, adapted, limit, spent, resting, fired, flags, busy,
-              out_pointers, out_indices, counts):
+              out_pointers, out_indices, counts, trace):
     widest_vectors()
     zero, one = v.dtype.type(0), v.dtype.type(1)
     rest = v.dtype.type(refractory)
@@ -186,6 +199,7 @@ def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, thres
                 left = resting[n] + (rest if spike else zero) - one
                 resting[n] = left if left > zero else zero
             emit(flags, busy, out_pointers, out_indices, step, counts)
+            _keep(trace, b, t, current, v, limit)
 
 
 @kernel
@@ -217,6 +231,10 @@ def _state(like: np.ndarray, rows: int, steps: int) -> tuple[np.ndarray, ...]:
             np.empty(steps * size, np.int32), np.zeros(size, np.int64))
 
 
+def _traced(trace: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    return np.empty((0, 0, 0, 0), like.dtype) if trace is None else trace
+
+
 def _spikes(state: tuple[np.ndarray, ...]) -> Spikes:
     pointers, indices, counts = state[-3:]
     return pointers, indices[: pointers[-1]], counts
@@ -224,32 +242,33 @@ def _spikes(state: tuple[np.ndarray, ...]) -> Spikes:
 
 def lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
         beta: np.ndarray, threshold: np.ndarray, gain: np.ndarray, v_reset: np.ndarray,
-        recurrent_rows: np.ndarray | Recurrence, reset: int, delay: bool, batches: int, times: int) -> Spikes:
+        recurrent_rows: np.ndarray | Recurrence, reset: int, delay: bool, batches: int, times: int,
+        trace: np.ndarray | None = None) -> Spikes:
     """Leaky integrate and fire (`LIF`). `recurrent_rows [from, to]`, or of size 0, or read from a crossbar;
-    `reset` one of `RESET_CODES`."""
+    `reset` one of `RESET_CODES`. trace `[batch, time, 3, width]` gets the end of each step: `TRACED`."""
     none, state = beta[:0], _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, none, beta, threshold, none, gain, np.zeros_like(beta),
-                        v_reset, recurrent_rows, reset, delay, batches, times, *state)
+                        v_reset, recurrent_rows, reset, delay, batches, times, *state, _traced(trace, beta))
     return _spikes(state)
 
 
 def cuba_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
              alpha: np.ndarray, beta: np.ndarray, threshold: np.ndarray, gain_syn: np.ndarray, gain: np.ndarray,
              leak: np.ndarray, v_reset: np.ndarray, recurrent_rows: np.ndarray | Recurrence, reset: int, delay: bool,
-             batches: int, times: int) -> Spikes:
+             batches: int, times: int, trace: np.ndarray | None = None) -> Spikes:
     """Current-based LIF (`CubaLIF`): the synaptic current decays with `alpha`, the membrane with `beta`."""
     state = _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
-                        recurrent_rows, reset, delay, batches, times, *state)
+                        recurrent_rows, reset, delay, batches, times, *state, _traced(trace, beta))
     return _spikes(state)
 
 
 def adaptive_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.ndarray, bias: np.ndarray,
                  beta: np.ndarray, beta_adaptation: np.ndarray, threshold: np.ndarray, adaptation: np.ndarray,
                  gain: np.ndarray, recurrent_rows: np.ndarray | Recurrence, refractory: int, batches: int,
-                 times: int) -> Spikes:
+                 times: int, trace: np.ndarray | None = None) -> Spikes:
     """LIF with adaptive threshold and refractory period (`AdaptiveLIF`)."""
     state = _state(beta, 6, batches * times)
     _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
-              refractory, batches, times, *state)
+              refractory, batches, times, *state, _traced(trace, beta))
     return _spikes(state)

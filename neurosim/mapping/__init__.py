@@ -8,9 +8,10 @@ from neurosim.mapping.biases import chip_fields
 from neurosim.mapping.circuit import WordArray
 from neurosim.mapping.configuration import Configuration
 from neurosim.mapping.mapped import MappedNetwork, map_network
+from neurosim.mapping.parts import Part, parts
 from neurosim.mapping.tiles import Tile, Tiling
 
 __all__ = [
-    "Configuration", "DeviceArray", "MappedNetwork", "SpreadArray", "Tile", "Tiling", "WordArray", "chip_fields",
-    "map_network",
+    "Configuration", "DeviceArray", "MappedNetwork", "Part", "SpreadArray", "Tile", "Tiling", "WordArray",
+    "chip_fields", "map_network", "parts",
 ]

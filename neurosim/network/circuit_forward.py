@@ -18,7 +18,7 @@ from neurosim.network.circuit_layers import SYNAPSES, DPINeuron
 from neurosim.streams import Effect, ReadKey, normal
 
 TARGETS = {"ampa": dpi_steps.DRIVE, "nmda": dpi_steps.GATED, "gaba": dpi_steps.DRIVE, "shunt": dpi_steps.LEAK}
-PER_DIE = ("cells", "synapses", "rows", "recurrent", "leak", "noise")
+PER_DIE = ("cells", "synapses", "rows", "recurrent", "leak", "gains", "noise")
 _MOST_SPIKES = 64  # in a step; more, and dt is too long for this neuron
 Array = Any  # of numpy or torch
 Arrays = Mapping[str, Array]
@@ -63,6 +63,8 @@ def normalised_dies(layer: DPINeuron, owns: Sequence[Mapping[str, np.ndarray]], 
     return {
         **made, "targets": np.array([TARGETS[name] for name in found], np.int64), "adapts": "i_weight_ahp" in first,
         "most": spikes_in_a_step(si, dt), "leak": si["i_tau_mem"], "noise": si.get("noise_dc"), "dt": dt,
+        "kinds": ("membrane", *found),
+        "gains": np.stack([si["i_gain_mem"], *(si[f"i_gain_{name}"] for name in found)], axis=1),
         "neurons": neurons, **rules(layer)}
 
 
@@ -151,25 +153,33 @@ def _wide(values: np.ndarray, width: int, dtype: np.dtype, fill: float = 0.0) ->
 
 
 def run_circuit(layer: DPINeuron, arrays: Mapping[str, object], pointers: np.ndarray, indices: np.ndarray,
-                current: np.ndarray | None, samples: slice, time: int, dtype: np.dtype
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                current: np.ndarray | None, samples: slice, time: int, dtype: np.dtype,
+                traces: dict[str, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Events (pointers, indices) of a population, and the spikes of each neuron, int64 `[neurons]`.
 
     Input are events, or current `[batch, time, neurons]` in amperes; samples: their places in the data, by which the
-    noise is drawn.
+    noise is drawn. traces: gets the current of the membrane and of each kind of synapse at the end of each step, in
+    amperes, `[batch, time, neurons]`.
     """
     many = {name: value[None] if name in PER_DIE and value is not None else value for name, value in arrays.items()}
+    shape = (samples.stop - samples.start, time, 2 + len(arrays["kinds"]), arrays["cells"].shape[-1])
+    trace = None if traces is None else np.zeros(shape, dtype)
     (found,) = run_dies(layer, many, pointers[None], indices, None if current is None else current[None], samples, time,
-                        dtype)
+                        dtype, trace)
+    if traces is not None:
+        units = [np.exp(trace[:, :, 0]), *np.moveaxis(trace[:, :, 3:], 2, 0)]
+        traces |= {kind: gain * unit[..., :gain.size] for kind, gain, unit in
+                   zip(arrays["kinds"], arrays["gains"], units, strict=True)}
     return found
 
 
 def run_dies(layer: DPINeuron, arrays: Mapping[str, object], pointers: np.ndarray, indices: np.ndarray,
-             current: np.ndarray | None, samples: slice, time: int, dtype: np.dtype
+             current: np.ndarray | None, samples: slice, time: int, dtype: np.dtype, trace: np.ndarray | None = None
              ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The same for many dies side by side, of `normalised_dies`; pointers and current have an axis before all others,
-    for each die or one for all."""
-    given = {name: value for name, value in arrays.items() if name not in ("leak", "noise", "dt", "neurons")}
+    for each die or one for all. trace: as of `engine.dpi.simulate_dies`."""
+    given = {name: value for name, value in arrays.items()
+             if name not in ("leak", "gains", "kinds", "noise", "dt", "neurons")}
     batch, neurons, leak = samples.stop - samples.start, arrays["neurons"], arrays["leak"][:, None, None]
     noise = arrays["noise"] if arrays["noise"] is not None and arrays["noise"].any() else None
     dies, _, width = given["cells"].shape
@@ -184,5 +194,5 @@ def run_dies(layer: DPINeuron, arrays: Mapping[str, object], pointers: np.ndarra
             key = ReadKey(layer.noise_seed, 0, 0, Effect.BIAS_NOISE, sample=samples.start + b)
             drive[:, b, :, :neurons] += size * normal(key, time * neurons).reshape(time, neurons)
     drive = drive.reshape(-1, *drive.shape[-2:]) if drive.size else drive
-    found = dpi.simulate_dies(pointers, indices, current=drive, batches=batch, times=time, **given)
+    found = dpi.simulate_dies(pointers, indices, current=drive, batches=batch, times=time, trace=trace, **given)
     return [(own_pointers, own_indices, fired[:neurons]) for own_pointers, own_indices, fired in found]

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from neurosim import engine
-from neurosim.engine.neurons import RESET_CODES
+from neurosim.engine.neurons import RESET_CODES, TRACED
 from neurosim.errors import NeurosimError
 from neurosim.network.activity import Drive, together, value_drive
 from neurosim.network.circuit_forward import normalised, run_circuit
@@ -60,6 +60,8 @@ class Forward:
     kept: `[time, batch, *shape]` of the layers asked for.
     saturation: for every array that is read through converters, by `layer/parameter`: how often they were out of range.
     spikes_of_samples, drives_of_samples: spikes `[neurons]` and drives of each sample, where they were asked for.
+    traces: of the populations asked for, what lies in them at the end of each step, `[time, batch, *shape]` by name:
+    current, membrane and threshold, or of circuits the currents of the membrane and of each kind of synapse in amperes.
     """
 
     scores: np.ndarray
@@ -70,6 +72,7 @@ class Forward:
     saturation: dict[str, Saturation] = field(default_factory=dict)
     spikes_of_samples: dict[str, list[np.ndarray]] = field(default_factory=dict)
     drives_of_samples: dict[str, list[Drive]] = field(default_factory=dict)
+    traces: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def prediction(self) -> np.ndarray:
@@ -228,8 +231,10 @@ def run(network: Network, inputs: np.ndarray, parameters: Parameters | None = No
 
 
 def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype = np.float32,
-              keep: tuple[str, ...] = (), output: bool = False, by_sample: bool = False) -> Forward:
-    """Run one block of samples with the parameters compiled into `steps`; by_sample: count for each of them, too."""
+              keep: tuple[str, ...] = (), output: bool = False, by_sample: bool = False,
+              trace: tuple[str, ...] = ()) -> Forward:
+    """Run one block of samples with the parameters compiled into `steps`; by_sample: count for each of them, too;
+    trace: populations, for `Forward.traces`."""
     signals: dict[str, Signal] = {"input": block.signal}
     spikes: dict[str, np.ndarray] = {}
     drives: dict[str, Drive] = {}
@@ -237,6 +242,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     saturation = {f"{step.node.name}/{name}": Saturation() for step in steps for name in step.reads}
     spikes_of_samples: dict[str, list[np.ndarray]] = {}
     drives_of_samples: dict[str, list[Drive]] = {}
+    traces: dict[str, dict[str, np.ndarray]] = {name: {} for name in trace}
     for step in steps:
         first = step.fused.node if step.fused else step.node
         incoming = [signals[name] for name in first.inputs]
@@ -244,9 +250,11 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
             fired = counts.get(first.inputs[0])
             drives[first.name] = drive_of_block(step.reads.get("weight"), incoming[0], fired, block)
         if isinstance(step.node.layer, DPINeuron):
-            signals[step.node.name] = _run_circuit(step, incoming[0], block, dtype, counts)
+            signals[step.node.name] = _run_circuit(step, incoming[0], block, dtype, counts,
+                                                   traces.get(step.node.name))
         elif isinstance(step.node.layer, Population):
-            signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts, saturation)
+            signals[step.node.name] = _run_population(network, step, incoming[0], block, dtype, counts, saturation,
+                                                      traces.get(step.node.name))
         elif isinstance(step.node.layer, Recurrent):
             states = _run_cell(step, incoming[0], block, dtype, saturation)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
@@ -278,7 +286,10 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
     return Forward(read_out(last, block, network, dtype),
                    _time_first(last, block, network.output_shape, dtype) if output else None, spikes, drives,
                    {name: _time_first(signals[name], block, network.shapes[name], dtype) for name in keep}, saturation,
-                   spikes_of_samples, drives_of_samples)
+                   spikes_of_samples, drives_of_samples,
+                   {name: {what: _time_first(values.reshape(block.batch * block.time, -1), block, network.shapes[name],
+                                             dtype) for what, values in found.items()}
+                    for name, found in traces.items()})
 
 
 def _dense(signal: Signal, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -366,7 +377,8 @@ def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype,
     return out
 
 
-def _run_circuit(step: Step, signal: Signal, block: Block, dtype: np.dtype, counts: dict[str, np.ndarray]) -> Events:
+def _run_circuit(step: Step, signal: Signal, block: Block, dtype: np.dtype, counts: dict[str, np.ndarray],
+                 traces: dict[str, np.ndarray] | None) -> Events:
     layer, name = step.node.layer, step.node.name
     pointers, indices, current = np.zeros(block.batch * block.time + 1, np.int64), np.empty(0, np.int32), None
     if layer.inputs is None:
@@ -380,12 +392,13 @@ def _run_circuit(step: Step, signal: Signal, block: Block, dtype: np.dtype, coun
                                 hint="a DPINeuron without input weights takes currents in amperes")
         pointers, indices = engine.to_events(flat)
     *events, counts[name] = run_circuit(layer, step.arrays, pointers, indices, current, block.samples, block.time,
-                                        dtype)
+                                        dtype, traces)
     return Events(*events)
 
 
 def _run_population(network: Network, step: Step, signal: Signal, block: Block, dtype: np.dtype,
-                    counts: dict[str, np.ndarray], saturation: dict[str, Saturation]) -> Signal:
+                    counts: dict[str, np.ndarray], saturation: dict[str, Saturation],
+                    traces: dict[str, np.ndarray] | None) -> Signal:
     arrays, layer, name = step.arrays, step.node.layer, step.node.name
     size, width = math.prod(network.shapes[name]), arrays["beta"].size
     rows = np.empty((0, 0), dtype)
@@ -401,16 +414,22 @@ def _run_population(network: Network, step: Step, signal: Signal, block: Block, 
     if isinstance(layer, LeakyIntegrator):
         out = np.empty((block.batch, block.time, width), dtype)
         engine.leaky_integrator(*given, arrays["beta"], arrays["gain"], out)
+        if traces is not None:
+            traces["membrane"] = out[..., :size]
         return out[..., :size].reshape(-1, *network.shapes[name])
     if step.reads:
         read, count = step.reads["recurrent"], saturation[f"{name}/recurrent"]
         arrays = {**arrays, "recurrent": read.recurrence(block, count)}
+    trace = None if traces is None else np.zeros((block.batch, block.time, len(TRACED), width), dtype)
     ordered = [arrays[n] for n in layer.parameters if n != "bias"]
     if isinstance(layer, AdaptiveLIF):
-        found = engine.adaptive_lif(*given, *ordered, layer.refractory, block.batch, block.time)
+        found = engine.adaptive_lif(*given, *ordered, layer.refractory, block.batch, block.time, trace)
     else:
         kernel = engine.cuba_lif if isinstance(layer, CubaLIF) else engine.lif
-        found = kernel(*given, *ordered, RESET_CODES[layer.reset], layer.reset_delay, block.batch, block.time)
+        found = kernel(*given, *ordered, RESET_CODES[layer.reset], layer.reset_delay, block.batch, block.time,
+                       trace)
+    if traces is not None:
+        traces |= {what: trace[:, :, i, :size] for i, what in enumerate(TRACED)}
     *events, fired = found
     counts[name] = fired[:size]
     return Events(*events)

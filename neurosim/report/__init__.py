@@ -1,12 +1,19 @@
-"""Plots of runs, and one self-contained HTML page. Reads results, computes nothing that is not in them."""
+"""Figures of results, and one self-contained HTML page. Reads results, computes nothing that is not in them.
 
-from neurosim.report.attack import plot_attack, write_attack_plot
-from neurosim.report.device import plot_loop, plot_state, write_device_plot
-from neurosim.report.figures import write_figures, write_pareto
+Every `plot_*` takes results and returns a matplotlib figure; `save_figure` writes one, `write_report` all on a page.
+"""
+
+from neurosim.report.closeup import plot_parts, plot_raster, plot_tiles, plot_traces
+from neurosim.report.device import plot_device
 from neurosim.report.page import write_report
-from neurosim.report.plots import plot_accuracy, plot_energy, plot_pareto, plot_spikes, plot_yield
+from neurosim.report.plots import plot_accuracy, plot_energy, plot_spikes, plot_yield
+from neurosim.report.results import load
+from neurosim.report.robustness import plot_attack, plot_landscape
+from neurosim.report.style import save_figure
+from neurosim.report.trade import plot_pareto, plot_sweep
 
 __all__ = [
-    "plot_accuracy", "plot_attack", "plot_energy", "plot_loop", "plot_pareto", "plot_spikes", "plot_state",
-    "plot_yield", "write_attack_plot", "write_device_plot", "write_figures", "write_pareto", "write_report",
+    "load", "plot_accuracy", "plot_attack", "plot_device", "plot_energy", "plot_landscape", "plot_pareto",
+    "plot_parts", "plot_raster", "plot_spikes", "plot_sweep", "plot_tiles", "plot_traces", "plot_yield", "save_figure",
+    "write_report",
 ]

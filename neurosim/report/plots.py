@@ -1,4 +1,7 @@
-"""Plots over dies; each draws on the Axes it is given and returns them."""
+"""Figures of runs: how accurate the dies are, how many are good, what fires, where the energy goes.
+
+Each takes runs by the name to be shown and returns a matplotlib figure; `save_figure` keeps it.
+"""
 
 from __future__ import annotations
 
@@ -7,112 +10,172 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurosim.deployment import Pareto, Run
-from neurosim.deployment.sweep import label
+from neurosim.deployment import Run
+from neurosim.errors import NeurosimError
+from neurosim.report.style import COLOURS, INK, LINE, MUTED, PAPER, SMALL, blank, colour, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-#: distinct under the common kinds of colour blindness (Okabe and Ito)
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Runs = Mapping[str, Run]
+_LITTLE = 0.02  # a component that is nowhere a larger share is shown with the rest
 
 
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+def joules(value: float) -> str:
+    """An energy as people read it.
+
+    >>> joules(3.21e-8), joules(0.0)
+    ('32.1 nJ', '0 J')
+    """
+    if not value:
+        return "0 J"
+    power = min(max(int(np.floor(np.log10(abs(value)) / 3)), -6), 0)
+    return f"{value / 1000.0**power:.3g} {['', 'm', 'µ', 'n', 'p', 'f', 'a'][-power]}J"
 
 
-def plot_accuracy(runs: Runs, axes: Axes) -> Axes:
-    """Every die as a dot, with the box of quartiles, per run; a line where the network itself stands."""
+def _rows(axes: Axes, names: list[str]) -> None:
+    """Names of runs as the rows of a figure, the first on top; a long one on two lines."""
+    axes.set_yticks(range(len(names)), [name.replace(", ", "\n", 1) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+
+
+@styled
+def plot_accuracy(runs: Runs) -> Figure:
+    """Every die as a dot, the quartiles as a bar, per run; a mark where the network itself stands.
+
+    Returns the figure. On the right: mean over dies, and the worst of them.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
+    >>> mapped = ns.map_network(net, ns.load_profile("mismatch"))
+    >>> run = ns.deploy(mapped, np.ones((20, 2, 2)) * np.eye(2), [0, 1], dies=3, seed=7)
+    >>> plot_accuracy({"mine": run}).axes[0].get_xlabel()
+    'accuracy of a die (%)'
+    """
+    figure, [axes] = blank(0.85 + 0.46 * len(runs), grid="x")
     jitter = np.random.default_rng(0)
     for i, run in enumerate(runs.values()):
         accuracy = 100 * run.accuracy.values
-        axes.scatter(i + 0.32 * (jitter.random(accuracy.size) - 0.5), accuracy, s=6, color=_colour(i), alpha=0.45,
+        axes.scatter(accuracy, i + 0.44 * (jitter.random(accuracy.size) - 0.5), s=5, color=colour(i), alpha=0.4,
                      linewidths=0, rasterized=accuracy.size > 2000)
-        axes.boxplot(accuracy, positions=[i], widths=0.5, showfliers=False, medianprops={"color": "black"})
-        axes.hlines(100 * run.ideal_accuracy, i - 0.4, i + 0.4, colors="grey", linestyles="dashed",
-                    label="the network itself" if i == 0 else None)
-    axes.set_xticks(range(len(runs)), list(runs), rotation=20 if len(runs) > 2 else 0, ha="right" if len(runs) > 2
-                    else "center")
-    axes.set_ylabel("accuracy of a die (%)")
-    axes.legend(frameon=False, loc="lower left")
-    return axes
+        low, middle, high = np.percentile(accuracy, (25, 50, 75))
+        axes.plot([low, high], [i, i], color=INK, linewidth=3, solid_capstyle="butt")
+        axes.plot(middle, i, "o", color=PAPER, markeredgecolor=INK, markersize=4, markeredgewidth=1)
+        axes.plot([100 * run.ideal_accuracy] * 2, [i - 0.34, i + 0.34], color=MUTED, linewidth=1.2)
+        for column, value in ((1.12, accuracy.mean()), (1.25, accuracy.min())):
+            axes.annotate(f"{value:.1f}", (column, i), xycoords=("axes fraction", "data"), ha="right", va="center",
+                          fontsize=SMALL)
+    for column, head in ((1.12, "mean"), (1.25, "worst")):
+        axes.annotate(head, (column, 1.0), xycoords="axes fraction", ha="right", va="bottom", fontsize=SMALL,
+                      color=MUTED)
+    axes.annotate("| the network itself   ● median, bar: quartiles", (0, 1.0), xycoords="axes fraction", va="bottom",
+                  fontsize=SMALL, color=MUTED)
+    _rows(axes, list(runs))
+    axes.set_xlabel("accuracy of a die (%)")
+    return figure
 
 
-def plot_yield(runs: Runs, axes: Axes) -> Axes:
-    """Yield: the share of dies that reach an accuracy, against that accuracy."""
+@styled
+def plot_yield(runs: Runs) -> Figure:
+    """Yield: the share of dies that reach an accuracy, against that accuracy.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
+    >>> mapped = ns.map_network(net, ns.load_profile("mismatch"))
+    >>> run = ns.deploy(mapped, np.ones((20, 2, 2)) * np.eye(2), [0, 1], dies=3, seed=7)
+    >>> plot_yield({"mine": run}).axes[0].lines[0].get_ydata()[-1]  # all three dies reach 100 %
+    100.0
+    """
+    figure, [axes] = blank(2.7)
     for i, (name, run) in enumerate(runs.items()):
-        ordered = np.sort(run.accuracy.values)
-        share = 1 - np.arange(ordered.size) / ordered.size
-        axes.step(100 * np.concatenate([[min(ordered[0], 0.999)], ordered]), 100 * np.concatenate([[1.0], share]),
-                  where="pre", color=_colour(i), label=name)
+        reached, counts = np.unique(run.accuracy.values, return_counts=True)
+        share = 100 * np.cumsum(counts[::-1])[::-1] / run.accuracy.size
+        start = min(other.accuracy.values.min() for other in runs.values()) - 0.01
+        axes.step(100 * np.array([max(start, 0), *reached, reached[-1]]), [100, *share, share[-1]],
+                  where="pre", color=colour(i), label=name, zorder=3)
+        axes.plot([100 * reached[-1]] * 2, [share[-1], 0], color=colour(i), linewidth=0.8, zorder=2)
     axes.set_xlabel("accuracy asked for (%)")
     axes.set_ylabel("yield (% of dies)")
-    axes.set_ylim(-2, 102)
-    axes.legend(frameon=False, loc="lower left")
-    return axes
+    axes.set_ylim(0, 103)
+    legend = axes.legend(loc="lower left", labelcolor="linecolor")
+    legend.set_zorder(4)
+    return figure
 
 
-def plot_spikes(runs: Runs, axes: Axes) -> Axes:
-    """Mean firing of each population: spikes per neuron and step, with the 5th to 95th percentile over dies."""
+@styled
+def plot_spikes(runs: Runs) -> Figure:
+    """How often the neurons of each population fire: mean over dies, and the 5th to 95th percentile as a line.
+
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
+    >>> mapped = ns.map_network(net, ns.load_profile("mismatch"))
+    >>> run = ns.deploy(mapped, np.ones((20, 2, 2)) * np.eye(2), [0, 1], dies=3, seed=7)
+    >>> [label.get_text() for label in plot_spikes({"mine": run}).axes[0].get_yticklabels()]
+    ['lif']
+    """
     layers = list(dict.fromkeys(str(layer) for run in runs.values() for layer in run.dataset["layer"].values))
-    width = 0.8 / max(1, len(runs))
+    if not layers:
+        raise NeurosimError("no run has neurons that spike", where="plot_spikes")
+    figure, [axes] = blank(0.9 + 0.14 * len(layers) * (len(runs) + 1.5) + 0.16 * -(-len(runs) // 2), grid="x")
     for i, (name, run) in enumerate(runs.items()):
         data = run.dataset
         share = 100 * data["spikes"] / (data["neurons"] * data.attrs["samples"] * data.attrs["steps"])
-        where = [layers.index(str(layer)) + (i - (len(runs) - 1) / 2) * width for layer in data["layer"].values]
+        aside = 0.7 * (i - (len(runs) - 1) / 2) / len(runs)
+        where = [layers.index(str(layer)) + aside for layer in data["layer"].values]
         mean = share.mean("die").values
         low, high = (np.percentile(share.values, q, axis=0) for q in (5, 95))
-        axes.bar(where, mean, width, color=_colour(i), label=name, yerr=np.maximum([mean - low, high - mean], 0),
-                 error_kw={"linewidth": 1})
-    axes.set_xticks(range(len(layers)), layers)
-    axes.set_ylabel("neurons that fire in a step (%)")
-    axes.legend(frameon=False)
-    return axes
+        axes.hlines(where, low, high, color=colour(i), linewidth=1.4)
+        axes.plot(mean, where, "o", color=colour(i), markersize=4, label=name)
+    _rows(axes, layers)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("neurons that fire in a step (%)")
+    figure.legend(loc="outside lower left", ncols=2, labelcolor="linecolor")
+    return figure
 
 
-def plot_pareto(found: Pareto, axes: Axes) -> Axes:
-    """Energy per sample against mean accuracy of every setting, with the interval over dies and the worst die; the
-    front as a line, numbered, its settings in the legend."""
-    accuracy = 100 * found.dataset["accuracy"]
-    mean, intervals = accuracy.mean("die").values, 100 * found.intervals()
-    energy = found.dataset["energy"].mean("die")
-    joules = energy.sel(bound="nominal").values
-    front = found.front
-    axes.errorbar(joules, mean, yerr=np.abs(intervals.T - mean), fmt="o", markersize=4, color=COLOURS[5], elinewidth=1,
-                  label="a setting: mean over dies, 95 % interval")
-    axes.scatter(joules, accuracy.min("die").values, marker="_", color="grey", label="its worst die")
-    axes.plot(joules[front], mean[front], "o-", color=COLOURS[0], label="front")
-    for number, point in enumerate(front, start=1):
-        axes.annotate(str(number), (joules[point], mean[point]), textcoords="offset points", xytext=(4, 5), fontsize=8)
-        axes.plot([], [], " ", label=f"{number}: {label(found.settings[point])}")
-    if joules.max() > 3 * joules.min() > 0:
-        axes.set_xscale("log")
-    axes.set_xlabel("energy per sample (J, nominal coefficients)")
-    axes.set_ylabel("accuracy (%)")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    return axes
+@styled
+def plot_energy(runs: Runs) -> Figure:
+    """Where the energy of a sample goes: shares of the components, mean over dies; the whole on the right, with its
+    range by the low and high coefficients. Only runs whose chip type prices its events.
 
-
-def plot_energy(runs: Runs, axes: Axes) -> Axes:
-    """Where the energy of a sample goes: shares of the components, mean over dies, with the whole written above and its
-    range by the low and high coefficients. Only runs whose chip type prices its events."""
+    >>> import numpy as np, neurosim as ns
+    >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
+    >>> mapped = ns.map_network(net, ns.load_profile("pcm_hermes"))
+    >>> run = ns.deploy(mapped, np.ones((20, 2, 2)) * np.eye(2), [0, 1], dies=3, seed=7)
+    >>> plot_energy({"mine": run}).axes[0].get_xlabel()
+    'share of the energy of a sample (%)'
+    """
     priced = {name: run.energy.mean("die") for name, run in runs.items() if "price" in run.dataset}
+    if not priced:
+        raise NeurosimError("no chip type of these runs prices its events", where="plot_energy",
+                            hint="give its profile an [energy] section")
     parts = {name: mean.sel(bound="nominal").sum("place") for name, mean in priced.items()}
-    names = [str(c) for c in next(iter(parts.values()))["component"].values] if parts else []
-    bottoms = np.zeros(len(parts))
-    shown = [c for c in names if any(float(part.sel(component=c)) > 0 for part in parts.values())]
-    for i, component in enumerate(shown):
-        shares = np.array([100 * float(part.sel(component=component) / part.sum()) for part in parts.values()])
-        axes.bar(range(len(parts)), shares, 0.6, bottom=bottoms, color=_colour(i), label=component,
-                 hatch="//" if i >= len(COLOURS) else None, edgecolor="white", linewidth=0.5)
-        bottoms += shares
+    names = [str(c) for c in next(iter(parts.values()))["component"].values]
+    largest = {c: max(float(part.sel(component=c) / part.sum()) for part in parts.values()) for c in names}
+    shown = [c for c in sorted(names, key=lambda c: -largest[c])[:len(COLOURS) - 1] if largest[c] > _LITTLE]
+    rest = [c for c in names if c not in shown and largest[c] > 0]
+    figure, [axes] = blank(1.0 + 0.42 * len(parts) + 0.16 * (len(shown) // 4 + 1), grid="")
+    lefts = np.zeros(len(parts))
+    stacked = [(c, [c], colour(i)) for i, c in enumerate(shown)]
+    stacked += [("the rest", rest, COLOURS[-1])] if rest else []
+    for said, components, ink in stacked:
+        shares = np.array([100 * float(part.sel(component=components).sum() / part.sum()) for part in parts.values()])
+        axes.barh(range(len(parts)), shares, 0.55, left=lefts, color=ink, label=said, edgecolor=PAPER, linewidth=0.7)
+        for row, (left, share) in enumerate(zip(lefts, shares, strict=True)):
+            if share >= 12:
+                axes.annotate(f"{share:.0f}", (left + share / 2, row), ha="center", va="center", fontsize=SMALL,
+                              color=PAPER)
+        lefts += shares
     for i, mean in enumerate(priced.values()):
         low, nominal, high = mean.sum(["place", "component"]).values
-        axes.annotate(f"{nominal:.2g} J\n{low:.1g} to {high:.1g}", (i, 101), ha="center", va="bottom", fontsize=7)
-    axes.set_xticks(range(len(parts)), list(parts), rotation=20 if len(parts) > 2 else 0,
-                    ha="right" if len(parts) > 2 else "center")
-    axes.set_ylim(0, 118)
-    axes.set_ylabel("share of the energy of a sample (%)")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return axes
+        axes.annotate(f"{joules(nominal)}\n{joules(low)} to {joules(high)}", (1.02, i),
+                      xycoords=("axes fraction", "data"), va="center", fontsize=SMALL - 0.5)
+    _rows(axes, list(parts))
+    axes.set_xlim(0, 100)
+    axes.spines["bottom"].set_color(LINE)
+    axes.set_xlabel("share of the energy of a sample (%)")
+    figure.legend(loc="outside lower left", ncols=4, labelcolor="linecolor")
+    return figure

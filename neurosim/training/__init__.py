@@ -19,6 +19,7 @@ _WHERE = {
     **dict.fromkeys(("as_network", "to_network"), "neurosim.training.export"),
     **dict.fromkeys(("Attack", "attack", "robust_distance", "robust_loss"), "neurosim.training.attacks"),
     **dict.fromkeys(("Vulnerability", "vulnerability"), "neurosim.training.vulnerable"),
+    **dict.fromkeys(("Landscape", "landscape"), "neurosim.training.landscapes"),
     **dict.fromkeys(("Within", "moved"), "neurosim.training.deviations"),
     "Objective": "neurosim.training.objective",
     **dict.fromkeys(("AMP", "AWP", "Adversarial", "Hybrid"), "neurosim.training.attack_recipes"),
@@ -55,6 +56,7 @@ __all__ = [
     "EntropySGD",
     "ForwardNoise",
     "Hybrid",
+    "Landscape",
     "LeakyIntegrator",
     "Moment",
     "Objective",
@@ -76,6 +78,7 @@ __all__ = [
     "build_circuit",
     "circuit_defaults",
     "circuit_network",
+    "landscape",
     "make_recipe",
     "moved",
     "robust_distance",
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from neurosim.training.dpi import DPINeuron
     from neurosim.training.export import as_network, to_network
     from neurosim.training.flat_recipes import ABCD, ASAM, SAM, EntropySGD
+    from neurosim.training.landscapes import Landscape, landscape
     from neurosim.training.layers import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
     from neurosim.training.models import LSNN, SpikingMLP, spiking_mlp
     from neurosim.training.noise_recipes import Dropout, ForwardNoise, Standard

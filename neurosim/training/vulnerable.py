@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neurosim.errors import NeurosimError
 from neurosim.training.attacks import Attack, Logits, attack
-from neurosim.training.deviations import Deviation, Parameters, corners, gaussian, moved
+from neurosim.training.deviations import Deviation, Parameters, Reach, corners, gaussian, moved
 from neurosim.training.objective import Objective
 
 #: the published ones
@@ -83,10 +83,7 @@ def vulnerability(objective: Callable[[torch.Tensor, torch.Tensor], Objective], 
         raise NeurosimError(f"draws is {draws}", where="attack", allowed="1 or more")
     how = Attack(loss="task") if how is None else how
     generator = torch.Generator().manual_seed(seed)
-    parts = [objective(x, y) for x, y in zip(inputs.split(_CHUNK, dim=1), labels.split(_CHUNK), strict=True)]
-    fixed = {name: value.detach() for name, value in parts[0].parameters.items()}
-    reach = parts[0].reach
-    logits = _of_all(parts)
+    fixed, reach, logits = in_parts(objective, inputs, labels)
 
     def accuracy(deviation: Deviation) -> float:
         with torch.no_grad():
@@ -103,6 +100,13 @@ def vulnerability(objective: Callable[[torch.Tensor, torch.Tensor], Objective], 
         if tick is not None:
             tick(number, len(sizes))
     return Vulnerability(clean, tuple(points), how, draws, labels.numel(), seed)
+
+
+def in_parts(objective: Callable[[torch.Tensor, torch.Tensor], Objective], inputs: torch.Tensor,
+             labels: torch.Tensor) -> tuple[Parameters, Reach, Logits]:
+    """The parameters of an objective, their moves, and its logits for all samples, few of them in memory at once."""
+    parts = [objective(x, y) for x, y in zip(inputs.split(_CHUNK, dim=1), labels.split(_CHUNK), strict=True)]
+    return {name: value.detach() for name, value in parts[0].parameters.items()}, parts[0].reach, _of_all(parts)
 
 
 def _of_all(parts: Sequence[Objective]) -> Logits:
