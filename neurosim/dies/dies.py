@@ -14,7 +14,7 @@ from neurosim.dies.memristors import Devices, Programmed, Targets, refuse_time
 from neurosim.dies.reads import Readout
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, Part, SpreadArray
-from neurosim.mapping.parts import BIASES, Place, cut, devices_at
+from neurosim.mapping.parts import BIASES, Place, cut, devices_at, replaced
 from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Read
 from neurosim.streams import DieKey, Effect, ProgramKey, ReadKey, normal
@@ -122,7 +122,7 @@ class Dies:
             elif array.spread is not None:
                 factor = spread_factor(array.spread, self._normal(die, array, Effect.MISMATCH))
                 for place in self._places(array.layer, array.parameter):
-                    cut(factor, place)[...] = spread_factor(array.spread, np.zeros(1, factor.dtype))
+                    factor = replaced(factor, place, array.spread.value)
                 if array.role.startswith("tau"):
                     value = decay_with_factor(array.nominal, factor)
                 else:
@@ -139,12 +139,13 @@ class Dies:
         if self.nominal:
             meant = CircuitDie(self.mapped, self.seed, None).parameters()
             weights = {array.name for array in self.mapped.arrays}
+            neurons = {name: len(place) for name, place in self.mapped.configuration.places.items()}
             for layer, fields in found.items():
                 for name, values in fields.items():
                     for place in self._places(layer, name if f"{layer}/{name}" in weights else BIASES):
-                        values = np.broadcast_to(values, np.broadcast_shapes(values.shape, (1,))).copy()
-                        cut(values, place)[...] = cut(np.broadcast_to(meant[layer][name], values.shape), place)
-                        fields[name] = values
+                        values = np.broadcast_to(values, (neurons[layer], *values.shape[1:]))
+                        other = np.broadcast_to(meant[layer][name], values.shape)
+                        values = fields[name] = replaced(values, place, cut(other, place))
         return found
 
     def _places(self, layer: str, parameter: str) -> list[Place]:

@@ -18,7 +18,7 @@ ALL = slice(None)
 #: the fields of circuits that biases make, together, as the parameter of a place
 BIASES = "biases"
 _GROUPS, _SINGLE = 8, 16  # groups of a layer, where it has more neurons than these
-Place = tuple[str, str, slice, slice]
+Place = tuple[str, str, slice | np.ndarray, slice]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,15 @@ def parts(mapped: MappedNetwork) -> list[Part]:
 
 
 def cut(values: np.ndarray, place: Place) -> np.ndarray:
-    """The values of a parameter `[outputs, ...]` at a place, as a view `[outputs, inputs]`."""
+    """The values of a parameter `[outputs, ...]` at a place, `[outputs, inputs]`."""
     return values.reshape(values.shape[0], -1)[place[2], place[3]]
+
+
+def replaced(values: np.ndarray, place: Place, other: np.ndarray | float) -> np.ndarray:
+    """A copy of the values of a parameter with others, `[outputs, inputs]` or one for all, at a place."""
+    out = values.copy()
+    out.reshape(values.shape[0], -1)[place[2], place[3]] = other
+    return out
 
 
 def devices_at(array: DeviceArray, place: Place) -> np.ndarray:
@@ -104,16 +111,14 @@ def _groups(mapped: MappedNetwork, name: str, size: int, owned: list[tuple[str, 
     if size < 2:
         return
     cores = mapped.configuration.places[name][:, 0] if mapped.configuration is not None else np.zeros(size, int)
-    edges = [0, *(np.flatnonzero(np.diff(cores)) + 1), size]
-    by_core = 2 < len(edges) <= _SINGLE and len(set(cores)) == len(edges) - 1
-    if not by_core:
+    found: dict[str, slice | np.ndarray] = {f"core {core}": np.flatnonzero(cores == core) for core in np.unique(cores)}
+    if len(found) == 1:
         count = size if size <= _SINGLE else _GROUPS
         edges = [size * i // count for i in range(count + 1)]
-    for low, high in itertools.pairwise(edges):
-        said = f"neuron {low}" if high == low + 1 else f"neurons {low} to {high - 1}"
-        here = slice(int(low), int(high))
-        yield Part(f"{name} core {cores[low]}" if by_core else f"{name} {said}", "neurons",
-                   tuple((layer, parameter, here, ALL) for layer, parameter in owned))
+        found = {f"neuron {low}" if high == low + 1 else f"neurons {low} to {high - 1}": slice(low, high)
+                 for low, high in itertools.pairwise(edges)}
+    for said, here in found.items():
+        yield Part(f"{name} {said}", "neurons", tuple((layer, parameter, here, ALL) for layer, parameter in owned))
 
 
 def size_of(mapped: MappedNetwork, part: Part) -> int:

@@ -16,7 +16,7 @@ from neurosim.deployment import Pareto, guided, load_pareto, pareto, parse_range
 from neurosim.deployment.guided import search
 from neurosim.deployment.sweep import at_setting
 from neurosim.errors import NeurosimError
-from neurosim.report import write_pareto
+from neurosim.report import plot_pareto, save_figure
 
 
 def network() -> ns.Network:
@@ -156,9 +156,9 @@ def test_a_search_resumes_and_is_not_overwritten(tmp_path: object, monkeypatch: 
     with pytest.raises(NeurosimError, match="is there already"):
         pareto(*arguments, out=out, progress=False)
     for suffix in ("svg", "png"):
-        assert write_pareto(again, tmp_path / f"front.{suffix}").stat().st_size > 1000
-    with pytest.raises(NeurosimError, match=r"NAME\.svg"):
-        write_pareto(again, tmp_path / "front.gif")
+        assert save_figure(plot_pareto(again), tmp_path / f"front.{suffix}").stat().st_size > 1000
+    with pytest.raises(NeurosimError, match=r"allowed: \.svg, \.png, \.pdf"):
+        save_figure(plot_pareto(again), tmp_path / "front.gif")
 
 
 def landscape(setting: dict[str, float]) -> tuple[float, float]:
@@ -245,10 +245,29 @@ def test_guided_searches_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None
         guided(ranges, 2)
 
 
+def test_conditions_are_those_of_deploy() -> None:
+    """Time and mismatch of a search are the options of a run; without prices there is no front, and no energy."""
+    inputs, labels = data()
+    chip, plain = ns.load_profile("pcm_hermes"), ns.load_profile("mismatch")
+    found = pareto(network(), chip, settings([parse_range("time=3600,86400")]), inputs, labels, 6, progress=False)
+    for row, time in zip(found.dataset["accuracy"].values, (3600.0, 86400.0), strict=True):
+        run = ns.deploy(ns.map_network(network(), chip), inputs, labels, 6, time=time, progress=False)
+        np.testing.assert_array_equal(row, run.accuracy.values)
+    assert (found.conditions, found.has_front) == (["time"], False)
+    found = pareto(network(), plain, settings([parse_range("mismatch=0,0.4")]), inputs, labels, 6, progress=False)
+    run = ns.deploy(ns.map_network(network(), plain.with_mismatch(0.4)), inputs, labels, 6, progress=False)
+    np.testing.assert_array_equal(found.dataset["accuracy"].values, [np.ones(6), run.accuracy.values])
+    assert (found.conditions, found.has_front) == (["mismatch"], False)
+    with pytest.raises(NeurosimError, match="says nothing of energy"):
+        _ = found.front
+
+
 def test_what_cannot_be_searched(tmp_path: object) -> None:
     inputs, labels = data()
-    with pytest.raises(NeurosimError, match="says nothing of energy"):
-        pareto(network(), ns.load_profile("mismatch"), [{"mismatch.weight": 1}], inputs, labels)
+    with pytest.raises(NeurosimError, match="time is 60 s"):
+        pareto(network(), ns.load_profile("pcm_hermes"), [{"time": 300.0}, {"time": 60.0}], inputs, labels)
+    with pytest.raises(NeurosimError, match="say it once"):
+        pareto(network(), ns.load_profile("pcm_hermes"), [{"time": 300.0}], inputs, labels, time=300.0)
     with pytest.raises(NeurosimError, match="no folder"):
         pareto(network(), ns.load_profile("pcm_hermes"), [{"crossbar.levels": 4}], inputs, labels,
                out=tmp_path / "no" / "p.nc")

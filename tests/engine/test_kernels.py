@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosim import engine
+from neurosim.engine import neurons
 from neurosim.engine.arrays import aligned
 from neurosim.engine.neurons import RESET_CODES
 
@@ -112,6 +113,26 @@ def test_spikes_are_those_of_the_twin(model, recurrent, source, dtype):
     found, expected = Case(19, source=source, recurrent=recurrent, dtype=dtype).run(*model)
     assert 0.02 < expected.mean() < 0.98
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_traces_are_the_states_of_the_twin(model):
+    case, seen = Case(11, source="both"), []
+    own = case.parameters(model[0])
+    step = getattr(twins, model[0])(*own.values(), *model[1:])
+
+    def watched(state, current):
+        out = step(state, current)
+        seen.append((state.get("i", current), state["v"], state["limit"]))
+        return out
+
+    spikes = twins.run(watched, case.bias, recurrent=case.rows_from, **case.twin)
+    trace = np.zeros((case.batch, case.time, len(neurons.TRACED), case.neurons), case.dtype)
+    pointers, indices, _ = getattr(engine, model[0])(
+        *case.given, *own.values(), np.ascontiguousarray(case.rows_from.T), *[RESET_CODES.get(r, r) for r in model[1:]],
+        case.batch, case.time, trace)
+    np.testing.assert_array_equal(trace, np.array(seen).reshape(trace.shape))
+    assert indices.size == spikes.sum()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
