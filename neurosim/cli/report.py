@@ -1,4 +1,4 @@
-"""`neurosim report`: runs to one HTML page."""
+"""`neurosim report`: results to one HTML page."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from neurosim.cli.output import JSON, print_json, print_table
 
 
 def report(
-    runs: list[Path] = typer.Argument(help="Run files that `neurosim deploy` wrote."),
+    results: list[Path] = typer.Argument(help="Files that `neurosim deploy`, pareto, examine, attack and landscape "
+                                              "wrote."),
     out: Path = typer.Option(Path("report.html"), "--out", "-o", help="The HTML file to write."),
     title: str = typer.Option("neurosim report", help="Its heading."),
     threshold: float = typer.Option(None, help="Accuracy for the yield; default: 95 % of each network's own."),
-    figures: Path = typer.Option(None, help="A folder for the plots as SVG and PNG files as well."),
+    figures: Path = typer.Option(None, help="A folder for the figures as SVG and PNG files as well."),
     as_json: bool = JSON,
 ) -> None:
-    """Write one self-contained HTML page about one or several runs."""
-    from neurosim.deployment import load_run
-    from neurosim.report import write_report
+    """Write one self-contained HTML page about results: whatever they can fill is on it."""
+    from neurosim.deployment import Run
+    from neurosim.report import load, write_report
 
-    found = [load_run(path) for path in runs]
-    write_report(found, out, title, threshold, figures)
+    loaded = [load(path) for path in results]
+    write_report(loaded, out, title, threshold, figures)
+    runs = [(path, one) for path, one in zip(results, loaded, strict=True) if isinstance(one, Run)]
     if as_json:
-        print_json({"report": str(out), "runs": [{"run": str(path), **as_dict(run, threshold)}
-                                                 for path, run in zip(runs, found, strict=True)]})
+        print_json({"report": str(out), "runs": [{"run": str(path), **as_dict(run, threshold)} for path, run in runs]})
         return
-    print_table(["run", "dies", "network itself", "mean", "min", "yield"],
-                [(path.name, run.accuracy.size, f"{run.ideal_accuracy:.2%}", *(
-                    f"{run.summary(threshold)[i].value:.2%}" for i in (0, 2, 4))) for path, run in
-                 zip(runs, found, strict=True)], numbers_from=1)
+    if runs:
+        print_table(["run", "dies", "network itself", "mean", "min", "yield"],
+                    [(path.name, run.accuracy.size, f"{run.ideal_accuracy:.2%}", *(
+                        f"{run.summary(threshold)[i].value:.2%}" for i in (0, 2, 4))) for path, run in runs],
+                    numbers_from=1)
     typer.echo(f"report: {out}")

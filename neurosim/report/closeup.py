@@ -173,7 +173,7 @@ def plot_tiles(found: Examination) -> Figure:
             image = one.imshow(1e6 * values, aspect="auto", cmap=kind, vmin=low, vmax=high, interpolation="nearest")
             bar = figure.colorbar(image, ax=one, pad=0.02, aspect=12)
             bar.outline.set_visible(False)
-            bar.ax.tick_params(labelsize=SMALL - 1, length=2)
+            bar.ax.tick_params(labelsize=SMALL - 0.5, length=2)
             bar.set_label("µS", fontsize=SMALL)
             one.spines[:].set_visible(False)
             for axis in (one.xaxis, one.yaxis):

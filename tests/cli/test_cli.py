@@ -115,6 +115,46 @@ def test_deploy_and_report(call, model, tmp_path):
     assert (tmp_path / "figures" / "yield.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_report_of_every_kind_of_result(call, model, tmp_path):
+    given = ("--inputs", tmp_path / "data.npz")
+    chip = (*given, "--profile", "pcm_hermes")
+    commands = {
+        "run.nc": ("deploy", model, *chip, "--dies", 5, "--time", "1h"),
+        "die.nc": ("examine", model, tmp_path / "run.nc", *given),
+        "time.nc": ("pareto", model, *chip, "--dies", 4, "--vary", "time=1h,30d"),
+        "mismatch.nc": ("pareto", model, *given, "--profile", "mismatch", "--dies", 4, "--vary", "mismatch=0:0.4:0.2"),
+        "front.nc": ("pareto", model, *chip, "--dies", 4, "--vary", "crossbar.levels=4,16"),
+        "attack.json": ("attack", model, *given, "--size", 0.1, "--draws", 2, "--steps", 2),
+        "landscape.json": ("landscape", model, *given, "--points", 5, "--directions", 2)}
+    for name, arguments in commands.items():
+        code, out, err = call(*arguments, "--out", tmp_path / name, "--json")
+        assert code == 0, err
+        found = json.loads(out)
+        if name == "die.nc":
+            assert found["die"] == ns.load_run(tmp_path / "run.nc").worst_die
+            assert len(found["parts"]) > 5
+        elif name == "time.nc":
+            assert [row["setting"]["time"] for row in found["points"]] == [3600, 30 * 86400]
+            assert found["choice"] is None
+    files = [tmp_path / name for name in commands]
+    code, out, err = call("report", *files, "--out", tmp_path / "r.html", "--figures", tmp_path / "figures", "--json")
+    assert code == 0, err
+    assert [run["dies"] for run in json.loads(out)["runs"]] == [5]
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {
+        "accuracy", "yield", "energy", "spikes", "parts", "raster", "traces", "tiles", "time-1", "mismatch-2",
+        "pareto-3", "attack", "landscape"}
+    text = (tmp_path / "r.html").read_text()
+    for arguments in commands.values():
+        assert f"neurosim {arguments[0]} " in text, "the command is there"
+    assert call("report", *files, "--out", tmp_path / "r.html")[0] == 0
+    for arguments, said in ((("examine", model, tmp_path / "run.nc", *given, "--die", 9), "die 9 is not in this run"),
+                            (("landscape", model, *given, "--points", 1), "points is 1")):
+        code, out, err = call(*arguments, "--out", tmp_path / "none")
+        assert (code, out) == (2, "")
+        assert said in err
+        assert not (tmp_path / "none").exists()
+
+
 def test_deploy_changes_the_profile(call, model, tmp_path):
     spread = []
     for i, options in enumerate((["--mismatch", 0], ["--mismatch", 0.5], ["--set", "mismatch.weight.cv=0.5"])):

@@ -128,7 +128,7 @@ def test_traces_are_the_states_of_the_twin(model):
 
     spikes = twins.run(watched, case.bias, recurrent=case.rows_from, **case.twin)
     trace = np.zeros((case.batch, case.time, len(neurons.TRACED), case.neurons), case.dtype)
-    pointers, indices, _ = getattr(engine, model[0])(
+    _, indices, _ = getattr(engine, model[0])(
         *case.given, *own.values(), np.ascontiguousarray(case.rows_from.T), *[RESET_CODES.get(r, r) for r in model[1:]],
         case.batch, case.time, trace)
     np.testing.assert_array_equal(trace, np.array(seen).reshape(trace.shape))
