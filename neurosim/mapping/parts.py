@@ -42,7 +42,7 @@ def parts(mapped: MappedNetwork) -> list[Part]:
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
     >>> [part.name for part in parts(ns.map_network(net, ns.load_profile("mismatch")))]
-    ['all devices', 'linear/weight', 'linear neuron 0', 'linear neuron 1']
+    ['all devices', 'linear/weight', 'lif neuron 0', 'lif neuron 1']
     """
     arrays = [Part(f"{layer}/{parameter}", "array", ((layer, parameter, ALL, ALL),))
               for layer, parameter in _parameters(mapped)]

@@ -72,7 +72,7 @@ def plot_raster(found: Examination) -> Figure:
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
     >>> mapped, inputs = ns.map_network(net, ns.load_profile("mismatch")), np.ones((20, 2, 2)) * np.eye(2)
     >>> seen = examine(ns.deploy(mapped, inputs, [0, 1], dies=3), mapped, inputs, [0, 1])
-    >>> [axes.get_title() for axes in plot_raster(seen).axes]
+    >>> [axes.get_title("left") for axes in plot_raster(seen).axes]
     ['the network itself', 'die 0']
     """
     layers = _layers(found)
@@ -156,7 +156,7 @@ def plot_tiles(found: Examination) -> Figure:
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
     >>> mapped, inputs = ns.map_network(net, ns.load_profile("pcm_hermes")), np.ones((20, 2, 2)) * np.eye(2)
     >>> seen = examine(ns.deploy(mapped, inputs, [0, 1], dies=3), mapped, inputs, [0, 1])
-    >>> [axes.get_title() for axes in plot_tiles(seen).axes[:2]]
+    >>> [axes.get_title("left") for axes in plot_tiles(seen).axes[:2]]
     ['linear/weight', 'less than meant | more']
     """
     count = sum(str(name).startswith("tile_") for name in found.dataset.data_vars)

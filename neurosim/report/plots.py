@@ -86,7 +86,7 @@ def plot_yield(runs: Runs) -> Figure:
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.5)], (2,), dt=1e-3)
     >>> mapped = ns.map_network(net, ns.load_profile("mismatch"))
     >>> run = ns.deploy(mapped, np.ones((20, 2, 2)) * np.eye(2), [0, 1], dies=3, seed=7)
-    >>> plot_yield({"mine": run}).axes[0].lines[0].get_ydata()[-1]  # all three dies reach 100 %
+    >>> float(plot_yield({"mine": run}).axes[0].lines[0].get_ydata()[-1])  # all three dies reach 100 %
     100.0
     """
     figure, [axes] = blank(2.7)
