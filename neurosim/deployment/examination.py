@@ -178,9 +178,9 @@ def examine(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndar
 
 def _plan_of(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndarray) -> Plan:
     manifest = json.loads(run.dataset.attrs["manifest"])
-    plan = make_plan(mapped, inputs, labels, run.dataset["die"].values, manifest["seed"], manifest["time"],
-                     manifest["programming"], manifest["precision"], manifest["keep_predictions"],
-                     manifest["calibrate"])
+    said = ("seed", "time", "programming", "precision", "keep_predictions", "keep_events", "calibrate")
+    plan = make_plan(mapped, inputs, labels, run.dataset["die"].values,
+                     **{key: manifest[key] for key in said})
     if plan.manifest != manifest:
         found = differences(manifest, plan.manifest)
         raise NeurosimError(f"network, chip or samples are not those of the run ({found})", where="examine",
