@@ -38,7 +38,7 @@ def test_the_page(tmp_path):
                 for left, right, *lengths in sizes:
                     assert left >= 0, where
                     assert right <= width, where
-                    assert min(lengths) > 100, where
+                    assert min(lengths) > 80, where
                 paper, ink, darkest, lightest = seen.value(LIGHT)
                 if scheme == "light":
                     assert paper > 0.95 > 0.3 > ink, where
