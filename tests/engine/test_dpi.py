@@ -34,7 +34,7 @@ def simulated(layer: ns.DPINeuron, neurons: int, dt: float, spikes: np.ndarray, 
     """Spike counts and v, `[batch, time, neurons]`; spikes `[batch, time, inputs]`."""
     batch, time = spikes.shape[:2]
     given = normalised(layer, layer.arrays(), neurons, dt, np.dtype(dtype))
-    for name in ("leak", "noise", "dt", "neurons"):
+    for name in ("leak", "gains", "kinds", "noise", "dt", "neurons"):
         del given[name]
     width = given["cells"].shape[1]
     trace = np.empty((batch, time, 3 + given["targets"].size, width), dtype)
@@ -170,7 +170,7 @@ def test_a_die_is_the_same_whoever_stands_beside_it(feedback: str, dtype: type,
     owns = [{name: value * (rng.lognormal(0, 0.1, value.shape) if value.any() else 1)
              for name, value in case.layer.arrays().items()} for _ in range(dies)]
     given = normalised_dies(case.layer, owns, case.neurons, 1e-3, np.dtype(dtype))
-    for name in ("leak", "noise", "dt", "neurons"):
+    for name in ("leak", "gains", "kinds", "noise", "dt", "neurons"):
         del given[name]
     per_die = ("cells", "synapses", "rows", "recurrent")
     common = {name: value for name, value in given.items() if name not in per_die}

@@ -69,10 +69,10 @@ def _membranes(network: ns.Network, neurons: int, steps: int) -> np.ndarray:
 
     layer = network["dpineuron"]
     arrays = forward.normalised(layer, layer.arrays(), neurons, network.dt, np.dtype(np.float64))
-    trace = np.empty((1, steps, 3, arrays["cells"].shape[1]))
-    forward.run_circuit(layer, {**arrays, "trace": trace}, np.zeros(steps + 1, np.int64), np.empty(0, np.int32), None,
-                        slice(0, 1), steps, np.dtype(np.float64))
-    return np.exp(trace[0, -1, 0, :neurons]) * float(layer.i_gain_mem)
+    traces: dict[str, np.ndarray] = {}
+    forward.run_circuit(layer, arrays, np.zeros(steps + 1, np.int64), np.empty(0, np.int32), None, slice(0, 1), steps,
+                        np.dtype(np.float64), traces)
+    return traces["membrane"][0, -1]
 
 
 def test_noise_is_the_samples_own() -> None:

@@ -148,11 +148,10 @@ def _membrane(module: DPINeuron, x: torch.Tensor) -> np.ndarray:
 
     plain = module.to_layer()
     arrays = normalised(plain, plain.arrays(), module.neurons, module.dt, np.dtype(np.float64))
-    trace = np.empty((1, x.shape[0], 3 + arrays["targets"].size, arrays["cells"].shape[1]))
+    traces: dict[str, np.ndarray] = {}
     pointers, indices = engine.to_events(np.ascontiguousarray(x[:, 0].numpy()))
-    run_circuit(plain, {**arrays, "trace": trace}, pointers, indices, None, slice(0, 1), x.shape[0],
-                np.dtype(np.float64))
-    return trace[0, -1, 0, :module.neurons]
+    run_circuit(plain, arrays, pointers, indices, None, slice(0, 1), x.shape[0], np.dtype(np.float64), traces)
+    return np.log(traces["membrane"][0, -1] / plain.i_gain_mem)
 
 
 @pytest.mark.slow
