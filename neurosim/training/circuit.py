@@ -20,7 +20,9 @@ from neurosim.training.dpi import DPINeuron
 
 Fields = Mapping[str, float | str]
 _KINDS = ("ampa", "gaba")
-_STEEPNESS = 0.5  # of the surrogate: a silent neuron, several units of ln I below its threshold, must learn, too
+#: of the surrogate: a silent neuron, several units of ln I below its threshold, must learn, too; with so broad a
+#: surrogate the gradient grows from step to step along recurrent connections (to 1e14 in 100 steps of ECG)
+_STEEPNESS, _STEEPNESS_RECURRENT = 0.5, 3.0
 
 
 class CircuitPopulation(nn.Module):
@@ -55,7 +57,8 @@ class CircuitPopulation(nn.Module):
             self.register_buffer("there_recurrent", _chosen((neurons, neurons), left, generator))
         whole = {f"{name}_{kind}": np.full(value.shape, unit) for name, value in self._signed().items()
                  for kind in _KINDS}
-        self.neurons = DPINeuron(network.DPINeuron(**self.fields, **whole), dt, learn=(), steepness=_STEEPNESS)
+        self.neurons = DPINeuron(network.DPINeuron(**self.fields, **whole), dt, learn=(),
+                                 steepness=_STEEPNESS_RECURRENT if recurrent else _STEEPNESS)
 
     def _signed(self, tensors: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """The weights that there are, in units, by way; tensors in the place of the module's own."""

@@ -10,6 +10,8 @@ from torch import nn
 from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.mapping import chip_fields
 from neurosim.mapping.biases import circuit_of
+from neurosim.network import DPINeuron
+from neurosim.network.circuit_forward import growth_per_ampere
 from neurosim.profile import Profile
 from neurosim.training.circuit import circuit_network
 from neurosim.training.cnn import CNN
@@ -47,21 +49,33 @@ DEFAULTS: dict[str, Defaults] = {
 
 #: the same at the level of circuits: spikes in, no neuron with more than the 64 synapses of a DYNAP chip
 CIRCUITS: dict[str, Defaults] = {
-    "digits": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "unit": 5e-9, "unit_out": 40e-9},
+    "digits": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "gain": 10.0, "growth": 0.9,
+                                           "growth_out": 2.2},
                        {"learning_rate": [(20, 0.1), (10, 0.02)], "batch_size": 128}, {"coding": "rate"},
                        {"per_step": 4}),
-    "ecg": Defaults("circuit_network", {"hidden": 32, "recurrent": True, "unit": 60e-9, "unit_out": 150e-9},
-                    {"learning_rate": [(12, 0.04), (6, 0.01)], "batch_size": 100}, {"coding": "levels", "levels": 16}),
+    "ecg": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "gain": 40.0, "growth": 4.5,
+                                        "growth_out": 3.0},
+                    {"learning_rate": [(6, 0.04), (3, 0.01)], "batch_size": 100}, {"coding": "levels", "levels": 16},
+                    {"per_step": 2}),
 }
 
 
 def build_circuit(task: str, channels: int, classes: int, seed: int, profile: Profile, dt: float, **size: object
                   ) -> nn.Module:
-    """The default model of a task on a chip of circuits at its nominal biases; `size` replaces its arguments."""
-    chosen = circuit_defaults(task)
-    words = int(circuit_of(profile).size.words.value)
-    return circuit_network(channels, classes, chip_fields(profile), dt, seed=seed, fan_in=words,
-                           **_sized(chosen, size))
+    """The default model of a task on a chip of circuits; `size` replaces its arguments.
+
+    All biases are the chip's nominal ones but the gains of the synapses: `gain` times the leakage I0. So low, a synapse
+    soon leaves the range where its current grows exponentially with its pulses, and a pulse longer by a tenth would
+    make the current several times as large. growth, growth_out: of a weight of 1 in ln I of a synapse far below its
+    gain current, which makes initial weights the same thing on every chip.
+    """
+    given = _sized(circuit_defaults(task), size)
+    fields = chip_fields(profile)
+    fields["i_gain_ampa"] = fields["i_gain_gaba"] = given.pop("gain") * fields["i_0"]
+    layer = DPINeuron(**fields)
+    ampere = float(growth_per_ampere(layer, layer.arrays(), "ampa", layer.thermal_voltage / layer.kappa))
+    return circuit_network(channels, classes, fields, dt, seed=seed, fan_in=int(circuit_of(profile).size.words.value),
+                           unit=given.pop("growth") / ampere, unit_out=given.pop("growth_out") / ampere, **given)
 
 
 def circuit_defaults(task: str) -> Defaults:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.devices import integrated
 from neurosim.mapping import chip_fields
 from neurosim.network.forward import run
 from neurosim.training import build_circuit, circuit_network, train
@@ -47,6 +48,26 @@ def test_fan_in_is_never_more_than_asked_for():
     assert synapses.max() <= 24
     assert np.count_nonzero(layer.recurrent_ampa) + np.count_nonzero(layer.recurrent_gaba) == 40 * 8
     ns.map_network(model.to_network(1e-3), SE2)
+
+
+def test_gradients_do_not_explode_along_recurrent_connections():
+    model = circuit_network(16, 5, FIELDS, 1 / 180, hidden=32, recurrent=True, unit=60e-9, unit_out=150e-9, seed=0)
+    output, _ = model(torch.tensor(spikes(time=100)))
+    torch.nn.functional.cross_entropy(output.sum(0), torch.arange(12) % 5).backward()
+    assert 1e-3 < model.hidden.recurrent.grad.abs().mean() < 1e3
+
+
+@pytest.mark.parametrize("name", ["dynap_se1", "dynap_se2"])
+def test_initial_weights_do_the_same_to_a_synapse_of_every_chip(name):
+    """ln I of a synapse far below its gain current rises by `growth` for a pulse of a weight of 1."""
+    model = build_circuit("digits", 64, 10, 0, ns.load_profile(name), 1e-3, gain=30.0, growth=1.5, growth_out=0.5)
+    for population, growth in ((model.hidden, 1.5), (model.out, 0.5)):
+        layer = population.to_layer()
+        tau, leak = layer.c_ampa * layer.thermal_voltage / (layer.kappa * layer.i_tau_ampa), layer.i_tau_ampa
+        end = integrated(float(layer.i_0), population.unit, float(layer.t_pulse), i_tau=float(leak), i_gain=1e3 * leak,
+                         tau=float(tau))
+        assert np.log(end / layer.i_0) == pytest.approx(growth - layer.t_pulse / tau, rel=0.02)
+        assert layer.i_gain_ampa == layer.i_gain_gaba == pytest.approx(30 * layer.i_0)
 
 
 @pytest.mark.slow
