@@ -1,10 +1,10 @@
 """Networks to train, as torch modules: a small snnTorch network, and the LSNN of the published comparison.
 
 Their contract with `trainer` is that of any module it takes: `forward(inputs)` with inputs `[time, batch, channel]`
-returns output `[time, batch, class]`, which the readout turns into one number per class, or `(output, spikes)` with
-spikes `[time, batch, neuron]` of the hidden neurons, whose rate may be penalised. With a mask `[batch, units]` each
-hidden neuron sends `spikes * mask`; its own reset, adaptation and refractory period follow its spikes. Nothing here
-draws from torch's global generator.
+returns output `[time, batch, class]`, which the readout turns into one number per class, or these numbers, `[batch,
+class]`; or either with spikes `[time, batch, neuron]` of the hidden neurons, whose rate may be penalised. With a mask
+`[batch, units]` each hidden neuron sends `spikes * mask`; its own reset, adaptation and refractory period follow its
+spikes. Nothing here draws from torch's global generator.
 """
 
 from __future__ import annotations
