@@ -9,12 +9,21 @@ from neurosim.engine.arrays import LANES, aligned, padded, padded_rows, scaled_r
 from neurosim.engine.dense import avg_pool, conv2d, linear, max_pool, patches
 from neurosim.engine.events import gather, scatter, survey, tally, to_events
 from neurosim.engine.neurons import adaptive_lif, cuba_lif, leaky_integrator, lif
-from neurosim.engine.reads import CONVERTERS, Recurrence, Tiles, dense_reads, gather_reads, input_codes, tile_codes
+from neurosim.engine.reads import (
+    CONVERTERS,
+    Recurrence,
+    Tiles,
+    dense_reads,
+    driven_rows,
+    gather_reads,
+    input_codes,
+    tile_codes,
+)
 from neurosim.engine.recurrent import Product, exact_product, gru, lstm, rnn
 
 __all__ = [
     "CONVERTERS", "LANES", "Product", "Recurrence", "Tiles", "adaptive_lif", "aligned", "avg_pool", "conv2d",
-    "cuba_lif", "dense_reads", "exact_product", "gather", "gather_reads", "gru", "input_codes", "leaky_integrator",
-    "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "scaled_rows", "scatter",
-    "summed_rows", "survey", "tally", "tile_codes", "to_events",
+    "cuba_lif", "dense_reads", "driven_rows", "exact_product", "gather", "gather_reads", "gru", "input_codes",
+    "leaky_integrator", "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "scaled_rows",
+    "scatter", "summed_rows", "survey", "tally", "tile_codes", "to_events",
 ]

@@ -230,6 +230,32 @@ def tile_codes(sums, found, tiles, t):
         convert(sums[i], found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes, tiles.half, sums.shape[1])
 
 
+@kernel
+def _mark_driven(x, positions, driven):
+    for first in range(0, x.shape[0], positions):
+        found = False
+        for i in range(first, first + positions):
+            for value in x[i]:
+                if value != 0:
+                    found = True
+                    break
+            if found:
+                break
+        driven[first:first + positions] = found
+
+
+def driven_rows(x: np.ndarray, positions: int = 1) -> np.ndarray:
+    """Which vectors of inputs `[steps, inputs]` are read, bool `[steps]`: those with an active input in any of the
+    `positions` vectors, one after the other, that belong together.
+
+    >>> driven_rows(np.array([[0.0, 0.5], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), 2)
+    array([ True,  True, False, False])
+    """
+    driven = np.empty(x.shape[0], np.bool_)
+    _mark_driven(x, positions, driven)
+    return driven
+
+
 def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, out: np.ndarray, counts: np.ndarray,
                 driven: np.ndarray, currents: Currents | None = None) -> None:
     """``out += y`` for inputs x `[steps, inputs]` that are any numbers, on BLAS; noise `[steps, tiles w]`; driven, bool

@@ -198,7 +198,7 @@ def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, co
     for k, (plane, factor) in enumerate(bit_planes(inputs, x, count)):
         own = noise[:, k * read.columns:(k + 1) * read.columns] if noise.size else noise
         own = np.ascontiguousarray(own)
-        driven = _driven(plane, positions)
+        driven = engine.driven_rows(plane, positions)
         if factor == 1:
             engine.dense_reads(plane, read.tiles, own, out, count.currents[1:], driven, read.currents)
         else:
@@ -208,17 +208,12 @@ def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, co
         count.currents[0] += np.count_nonzero(driven) * read.converters
 
 
-def _driven(plane: np.ndarray, positions: int) -> np.ndarray:
-    """Which vectors `[rows, inputs]` are read: those with an active input in any of the positions of their step."""
-    return np.repeat(plane.reshape(plane.shape[0] // positions, -1).any(axis=1), positions)
-
-
 def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], positions: int, out: np.ndarray,
                   count: Saturation, spikes: bool) -> None:
     """As `_read_rows`, every device drawn for every vector; places: sample and step of `positions` vectors each."""
     tiles, devices = read.tiles, read.sampled.mean.size
     planes = list(bit_planes(None if spikes else read.inputs, x, count))
-    driven = [_driven(plane, positions) for plane, _ in planes]
+    driven = [engine.driven_rows(plane, positions) for plane, _ in planes]
     for i, (sample, time) in enumerate(places):
         key = ReadKey(**{**read.noise.__dict__, "sample": sample, "time": time})
         z = normal_reads(key, 1, 1, positions * len(planes) * devices).reshape(positions, len(planes), devices)
