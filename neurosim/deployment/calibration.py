@@ -69,6 +69,8 @@ class Calibration:
         profile = dies.mapped.profile
         tiles = dies.read_tiles(number, array).tiles
         rows = tiles.rows.reshape(tiles.rows.shape[0], -1, _width(array))[:, :, :array.tiling.outputs]
+        if tiles.combined.size:
+            rows = np.einsum("k,iko->io", tiles.combined, rows)[:, None]
         rows = rows * profile.crossbar.g_max.value
         return ranges_of(array, self.vectors[array.name], rows, profile.adc, profile.dac)
 

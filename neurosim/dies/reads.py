@@ -127,7 +127,11 @@ class Readout:
         """
         seen = self.effective(die, array, planes) if seen is None else seen
         tiling, ranges = array.tiling, self.ranges.get(array.name, Ranges())
-        separate = self.profile.adc is not None and self.profile.adc.converts == "column"
+        separate, noise = self.profile.adc is not None and self.profile.adc.converts == "column", None
+        if read_sd is not None:
+            noise = self.profile.crossbar.read_noise
+        # the noise of a reference column is one for all outputs that have it: such columns are added up within a read
+        apart = bool(array.reference.size) and noise is not None and not noise.clipped and not separate
         shape = (seen.shape[0], tiling.outputs, tiling.inputs)
         seen = seen.reshape(shape)
         if read_sd is not None:
@@ -146,7 +150,7 @@ class Readout:
             worth = scale[:, None]
 
         def rows(values: np.ndarray, squares: bool) -> np.ndarray:
-            if separate:
+            if separate or apart:
                 return padded((np.square(values / unit) if squares else values / unit).transpose(2, 0, 1), dtype)
             return engine.summed_rows(values, array.coefficients / unit, dtype, squares)
 
@@ -154,12 +158,15 @@ class Readout:
         if self.profile.adc is not None and self.profile.adc.noise.value:
             floor += (self.profile.adc.noise.value * self._per_ampere(ranges) / unit) ** 2
         noisy = read_sd is not None or floor.any()
+        if apart:  # that of the converter is in the first of its columns
+            floor = floor * (np.arange(array.coefficients.size) == 0)[:, None] / array.coefficients[0] ** 2
         none = np.empty((0, 0), dtype)
         tiles = engine.Tiles(
             rows=rows(seen, False), variance=none if read_sd is None else rows(read_sd, True),
             floor=padded(floor, dtype) if noisy else none,
             bounds=np.append(np.arange(0, tiling.inputs, tiling.tile_inputs), tiling.inputs),
             offset=none if offset is None else padded(offset[:, None], dtype),
+            combined=np.array(array.coefficients if apart else [], dtype),
             **self._converters(die, array, worth, ranges, dtype))
         dac = self.profile.dac
         inputs = None
@@ -167,15 +174,19 @@ class Readout:
             inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial,
                             int(dac.slice_bits.value))
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
-        currents = Solver(self, die, array, planes, separate, ranges.inputs, unit).currents if self.solved else None
-        noise = self.profile.crossbar.read_noise
+        currents = None
+        if self.solved:
+            currents = Solver(self, die, array, planes, separate or apart, ranges.inputs, unit).currents
         slow = noise is not None and noise.slowest is not None
         sampled = None
         if noise is not None and noise.clipped:
-            sampled = Sampled(seen / unit, read_sd / unit, array.coefficients, separate)
+            sampled = Sampled(seen / unit, read_sd / unit, array.coefficients, separate, array.devices,
+                              array.planes)
             tiles = tiles._replace(variance=none, floor=none)
         memory = flicker_memory(noise.slowest.value, self.dt) if slow else ()
-        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size, sampled)
+        shared = _shared_columns(array) if noisy and (separate or apart) and array.reference.size else None
+        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size, sampled,
+                    shared)
 
     def _per_ampere(self, ranges: Ranges) -> float:
         """Siemens times input for an ampere: the largest input stands for v_read, and so does a spike."""
@@ -194,7 +205,10 @@ class Readout:
 
         def draw(effect: Effect, rows: int = 1) -> np.ndarray:
             key = DieKey(self.seed, die, array.index, effect)
-            return normal(key, rows * worth.size).reshape(rows, *shape).astype(np.float64)
+            z = normal(key, rows * worth.size).reshape(rows, *shape).astype(np.float64)
+            if shape[1] > 1:  # a reference column has one converter, whoever subtracts it
+                z[:, :, len(array.own):] = z[:, :, len(array.own):, first_of_tile(array)]
+            return z
 
         gain = steps / full * spread_factor(adc.gain, draw(Effect.ADC_GAIN)[0])
         shift = adc.offset.value + adc.offset.spread * draw(Effect.ADC_OFFSET)[0]
@@ -235,6 +249,22 @@ def by_tile(values: np.ndarray | None, array: DeviceArray) -> np.ndarray | None:
     flat = np.asarray(values, np.float64).reshape(values.shape[0], -1)
     starts = np.arange(0, array.tiling.inputs, array.tiling.tile_inputs)
     return flat[:, np.minimum(starts, flat.shape[1] - 1)].T
+
+
+def first_of_tile(array: DeviceArray) -> np.ndarray:
+    """The first of the outputs that lie on the tile of each, int64 `[outputs]`."""
+    return np.arange(array.tiling.outputs) // array.tiling.tile_outputs * array.tiling.tile_outputs
+
+
+def _shared_columns(array: DeviceArray) -> np.ndarray:
+    """The column whose noise each has, over tiles of inputs, columns of an output and padded outputs: its own, but for
+    reference columns that of the first output of their tile."""
+    outputs, own = array.tiling.outputs, len(array.own)
+    width = outputs + -outputs % engine.LANES
+    found = np.arange(array.tiling.tiles_in * array.coefficients.size * width).reshape(
+        array.tiling.tiles_in, array.coefficients.size, width)
+    found[:, own:, :outputs] = found[:, own:, first_of_tile(array)]
+    return found.reshape(-1)
 
 
 def padded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

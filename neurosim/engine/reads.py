@@ -32,8 +32,10 @@ class Tiles(NamedTuple):
     int64 `[tiles + 1]`. worth `[tiles, w]`: weight per code (per unit without converters). offset `[tiles, w]`:
     digital weight of an input, or size 0. gain `[tiles, w]`: codes per unit; shift `[tiles, w]`: offset in codes.
     table `[tiles, k, w]`: what is particular to each converter, by kind. codes int64 `[3]`: kind, lowest and highest
-    code. half: what is added before rounding down, 1/2 or 0. Where each column is converted, the numbers of an output
-    lie one width of outputs apart, and are added up.
+    code. half: what is added before rounding down, 1/2 or 0. combined `[columns of an output]`: where devices of one
+    column are in several outputs, rows, variance, floor and noise are those of each column, one width of outputs apart,
+    and an output is their sum with these factors; else of size 0. Where each column is converted, the numbers of an
+    output lie one width of outputs apart, and are added up.
     """
 
     rows: np.ndarray
@@ -47,6 +49,7 @@ class Tiles(NamedTuple):
     table: np.ndarray
     codes: np.ndarray
     half: float
+    combined: np.ndarray = np.empty(0, np.float32)
 
 
 class Recurrence(NamedTuple):
@@ -151,6 +154,20 @@ def convert(x, found, gain, shift, table, codes, half, n):
 
 
 @kernel
+def _combine(sums, factors):
+    """Columns of outputs to outputs, in their place; how many there are."""
+    if not factors.size:
+        return sums.size
+    width = sums.size // factors.size
+    for n in range(width):
+        sums[n] = factors[0] * sums[n]
+    for k in range(1, factors.size):
+        for n in range(width):
+            sums[n] += factors[k] * sums[k * width + n]
+    return width
+
+
+@kernel
 def read_events(current, tiles, noise, scratch, pointers, indices, step, counts):
     """``current += y`` for the events of a step. noise `[steps, tiles w]`; scratch `[3, w]`; counts int64 `[1]`:
     conversions outside the range."""
@@ -178,10 +195,11 @@ def read_events(current, tiles, noise, scratch, pointers, indices, step, counts)
         if tiles.floor.size:
             for n in range(width):
                 sums[n] += np.sqrt(spread[n]) * noise[step, t * width + n]
+        columns = _combine(sums, tiles.combined)
         if tiles.codes[0] != EXACT:
             counts[0] += convert(sums, found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes, tiles.half,
-                                 width)
-        for first_column in range(0, width, current.size):
+                                 columns)
+        for first_column in range(0, columns, current.size):
             for n in range(current.size):
                 current[n] += tiles.worth[t, first_column + n] * sums[first_column + n]
         if tiles.offset.size:
@@ -212,10 +230,11 @@ def _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, coun
         elif tiles.floor.size:
             for n in range(width):
                 sums[i, n] += np.sqrt(tiles.floor[t, n]) * noise[i, t * width + n]
+        columns = _combine(sums[i], tiles.combined)
         if tiles.codes[0] != EXACT:
             counts[0] += convert(sums[i], found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes,
-                                 tiles.half, width)
-        for first in range(0, width, outputs):
+                                 tiles.half, columns)
+        for first in range(0, columns, outputs):
             for n in range(outputs):
                 out[i, n] += tiles.worth[t, first + n] * sums[i, first + n]
         if tiles.offset.size:

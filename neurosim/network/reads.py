@@ -38,16 +38,19 @@ class Inputs:
 @dataclass(frozen=True, eq=False)
 class Sampled:
     """Devices that are drawn for every read, because what they give is cut off at 0: `mean` and `sd` `[plane, outputs,
-    inputs]`; separate: whether each plane has converters of its own."""
+    inputs]`; separate: whether each plane has converters of its own. devices: how many there are, and planes: from
+    their numbers to `[plane, *weight]`, a device of a reference column in all the outputs that have it."""
 
     mean: np.ndarray
     sd: np.ndarray
     coefficients: np.ndarray
     separate: bool
+    devices: int
+    planes: Callable[[np.ndarray], np.ndarray]
 
     def rows(self, z: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What one read finds, as `Tiles.rows`, from standard normal z `[devices]`."""
-        g = np.maximum(self.mean + self.sd * z.reshape(self.mean.shape), 0)
+        g = np.maximum(self.mean + self.sd * self.planes(z).reshape(self.mean.shape), 0)
         if not self.separate:
             return engine.summed_rows(g, self.coefficients, dtype)
         return np.concatenate([engine.padded_rows(plane, dtype) for plane in g], axis=1)
@@ -61,7 +64,8 @@ class Read:
     memory: shares (of the variance) and decays per step of the parts that correlated noise is the sum of; none: white.
     inputs: None where inputs reach the rows as they are; spikes always do. currents: gives a tile's column currents for
     its inputs `[steps, rows]` where they are no product with `tiles.rows`. converters: how many there are.
-    sampled: devices that are drawn one by one; slow, and exact where the noise is cut off.
+    sampled: devices that are drawn one by one; slow, and exact where the noise is cut off. shared: int64 `[columns]`,
+    whose number each column has, where several are one physical column; None: each its own.
     """
 
     tiles: engine.Tiles
@@ -71,11 +75,12 @@ class Read:
     currents: Callable[[int, np.ndarray], np.ndarray] | None = None
     converters: int = 0
     sampled: Sampled | None = None
+    shared: np.ndarray | None = None
 
     @property
     def columns(self) -> int:
         """Sums that are read for each vector of inputs, over all tiles, padding included."""
-        return self.tiles.worth.size
+        return self.tiles.worth.shape[0] * self.tiles.rows.shape[1]
 
     def passes(self, spikes: bool) -> int:
         """How often the tiles are read for one vector of inputs: once, or once for each slice."""
@@ -98,6 +103,8 @@ class Read:
         key = ReadKey(**{**self.noise.__dict__, "sample": samples.start})
         parts = max(1, len(self.memory))
         found = normal_reads(key, len(samples), times, parts * width).reshape(len(samples), times, parts, width)
+        if self.shared is not None:
+            found = found.reshape(*found.shape[:3], repeats, -1)[..., self.shared].reshape(found.shape)
         if not self.memory:
             return found.astype(dtype, copy=False).reshape(-1, width)
         out = np.zeros((len(samples), times, width), dtype)
@@ -211,7 +218,7 @@ def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, co
 def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], positions: int, out: np.ndarray,
                   count: Saturation, spikes: bool) -> None:
     """As `_read_rows`, every device drawn for every vector; places: sample and step of `positions` vectors each."""
-    tiles, devices = read.tiles, read.sampled.mean.size
+    tiles, devices = read.tiles, read.sampled.devices
     planes = list(bit_planes(None if spikes else read.inputs, x, count))
     driven = [engine.driven_rows(plane, positions) for plane, _ in planes]
     for i, (sample, time) in enumerate(places):

@@ -75,7 +75,7 @@ class OnTiles:
         if self.damping is not None:
             planes = planes * self.damping
         planes = planes.flatten(2)
-        if self.tiles.worth.shape[1] > self.array.tiling.outputs:  # each column has a converter of its own
+        if self.tiles.rows.shape[1] > self.array.tiling.outputs:  # each column is read for itself
             return planes.permute(2, 0, 1).flatten(1)
         return torch.einsum("k,koi->io", _like(planes, self.array.coefficients), planes)
 
@@ -121,7 +121,9 @@ class Reading:
         out = None
         for k, (plane, worth) in enumerate(driven(self.on.read.inputs, x, self.on.growth[0])):
             found = self._once(plane.flatten(0, 2), None if self.noise is None else self.noise[now, :, :, k])
-            found = found if worth == 1 else found * worth
+            # a step in which nothing is put on the rows is not read
+            active = (plane != 0).flatten(2).any(dim=2)[:, :, None, None].expand_as(plane[..., :1]).flatten(0, 2)
+            found = torch.where(active, found if worth == 1 else found * worth, 0.0)
             out = found if out is None else out + found
         return out.unflatten(0, x.shape[:-1])
 
@@ -133,7 +135,8 @@ class Reading:
         """Numbers of all steps, `[steps, sample, position, pass, tile, columns]`."""
         passes = self.on.read.passes(False)
         found = self.on.read.normals(self.samples, self.steps, x.shape[2] * passes)
-        found = found.reshape(len(self.samples), self.steps, x.shape[2], passes, *self.on.read.tiles.worth.shape)
+        tiles = (len(self.on.read.tiles.worth), self.on.read.tiles.rows.shape[1])
+        found = found.reshape(len(self.samples), self.steps, x.shape[2], passes, *tiles)
         return _like(x, self.on.trimmed(found)).transpose(0, 1)
 
     def _once(self, x: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
@@ -152,6 +155,8 @@ class Reading:
                 if self.variance is not None:
                     spread = spread + part.square() @ self.variance[rows]
                 sums = sums + spread.clamp(min=_TINY).sqrt() * noise[..., t, :].flatten(0, 2)
+            if tiles.combined.size:
+                sums = torch.einsum("k,vko->vo", _like(sums, tiles.combined), sums.unflatten(1, (-1, self.outputs)))
             if read.converters:
                 sums = converted(tiles, t, sums, self.on.growth[1])
             found = (self.worth[t] * sums).unflatten(1, (-1, self.outputs)).sum(dim=1)

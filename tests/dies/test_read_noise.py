@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import neurosim as ns
+from neurosim.dies import find_ranges
 from neurosim.network.forward import run
 
 RNG = np.random.default_rng(0)
@@ -128,3 +129,50 @@ def test_reads_that_are_cut_off_draw_every_device():
     spiking = ns.Network.sequential([ns.Linear(WEIGHT), ns.LIF(0.9, recurrent=WEIGHT[:, :10])], (30,), dt=1e-3)
     with pytest.raises(ns.NeurosimError, match="draws every device"):
         ns.Dies(ns.map_network(spiking, clipped), 3)
+
+
+@pytest.mark.parametrize("converts", ["nothing", "output", "column"])
+@pytest.mark.parametrize("signal", ["numbers", "spikes"])
+def test_outputs_share_the_noise_of_their_reference_column(signal, converts):
+    """Covariances against reads of single devices, of which the outputs of a tile share the last column."""
+    adc = {} if converts == "nothing" else {"adc.bits": 14, "adc.range": "data", "adc.converts": converts}
+    chip = PCM.with_values({"crossbar.cells.kind": "offset", "crossbar.columns": 6, **adc})
+    x, few = INPUTS[signal], 6000
+    mapped = ns.map_network(NET, chip)
+    dies = ns.Dies(mapped, 3, time=3600.0, ranges=find_ranges(mapped, 2 * x[None, None]))
+    found = np.cov(noisy(x, dies, few)[0].astype(float).T)
+    (array,) = mapped.arrays
+    assert array.tiling.tile_outputs == 5
+    devices = np.cov(np.stack([array.weight(dies.read(2, "fc/weight", sample)) @ x for sample in range(few)]).T)
+    np.testing.assert_allclose(np.diag(found), np.diag(devices), rtol=0.1)
+    together = np.zeros((10, 10), bool)
+    together[:5, :5] = together[5:, 5:] = True
+    np.fill_diagonal(together, False)
+    size = np.sqrt(np.outer(np.diag(devices), np.diag(devices)))
+    assert (devices / size)[together].min() > 0.1
+    np.testing.assert_allclose((found / size)[together], (devices / size)[together], atol=5 * np.sqrt(2 / few))
+    assert np.abs((found / size)[~together & ~np.eye(10, dtype=bool)]).max() < 5 / np.sqrt(few)
+
+
+def test_reference_columns_that_are_cut_off_are_drawn_once():
+    chip = PCM.with_values({"crossbar.cells.kind": "offset", "crossbar.columns": 6,
+                            "crossbar.read_noise.clipped": True})
+    dies = ns.Dies(ns.map_network(NET, chip), 3, time=3600.0)
+    (array,), x = dies.mapped.arrays, INPUTS["numbers"]
+    each = [array.weight(np.maximum(dies.read(2, "fc/weight", sample), 0)) @ x for sample in range(20)]
+    np.testing.assert_allclose(noisy(x, dies, 20)[0], each, rtol=1e-4, atol=1e-4)
+
+
+def test_a_reference_column_has_one_converter():
+    chip = PCM.with_values({"crossbar.cells.kind": "offset", "crossbar.columns": 6, "adc.bits": 8, "adc.range": "data",
+                            "adc.converts": "column", "adc.gain": {"value": 1.0, "cv": 0.02},
+                            "adc.offset": {"value": 0.0, "sd": 1.0}, "adc.kind": "sar", "adc.capacitor": 0.05})
+    mapped = ns.map_network(NET, chip)
+    dies = ns.Dies(mapped, 3, ranges=find_ranges(mapped, INPUTS["numbers"][None, None]))
+    tiles = dies.as_run(1)[1]["fc/weight"].tiles
+    for values in (tiles.gain, tiles.shift, *tiles.table.transpose(1, 0, 2)):
+        each = values.reshape(len(values), 2, -1)[:, :, :10]
+        assert np.unique(each[:, 0]).size == each[:, 0].size
+        assert (each[:, 1, :5] == each[:, 1, :1]).all()
+        assert (each[:, 1, 5:] == each[:, 1, 5:6]).all()
+        assert (each[:, 1, 0] != each[:, 1, 5]).all()

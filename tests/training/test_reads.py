@@ -38,6 +38,8 @@ READS = {
                                   "dac.gain": {"value": 1.0, "cv": 0.05}},
     "full wires, 1/f noise": {"wires.level": "full", "wires.column_resistance": 200.0, "wires.row_resistance": 100.0,
                               "adc.bits": 7, "crossbar.read_noise.slowest": 0.1},
+    "reference columns": {"crossbar.cells.kind": "offset", "crossbar.columns": 9, "adc.bits": 7, "adc.range": "data",
+                          "adc.noise": 1e-8, "dac.v_read": 0.2},
     "one device, noise of converters": {"crossbar.cells.kind": "single", "adc.bits": 7, "adc.noise": 1e-8,
                                         "dac.v_read": 0.2},
 }
