@@ -19,6 +19,7 @@ from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork
 from neurosim.network.forward import Block, compile_inputs
 from neurosim.network.layers import SPIKING
+from neurosim.network.reads import Inputs
 
 PRECISIONS = ("float32", "float64")
 
@@ -53,6 +54,15 @@ class Plan:
     def ledger(self) -> Ledger:
         """What is counted, and where."""
         return Ledger(self.mapped)
+
+    @property
+    def slices(self) -> dict[str, int]:
+        """In how many slices inputs reach the arrays that take them serially, by name."""
+        dac = self.mapped.profile.dac
+        if dac is None or not dac.serial:
+            return {}
+        count = Inputs(1.0, int(dac.bits.value), dac.signed, True, int(dac.slice_bits.value)).slices
+        return {name: count for name, found in self.dies.ranges.items() if found.inputs is not None}
 
     @cached_property
     def manifest(self) -> dict[str, object]:

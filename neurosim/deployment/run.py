@@ -208,7 +208,7 @@ def make_run(plan: Plan, counts: Counts, nominal: Counts, needs: Metrics,
              about: Mapping[str, object]) -> Run:
     """The Dataset of a finished run."""
     layers, network = plan.spiking, plan.mapped.network
-    timed = pace(plan.ledger, plan.steps)
+    timed = pace(plan.ledger, plan.steps, plan.slices)
     priced, covered = prices(plan.ledger, timed), area(plan.ledger)
     sources = [*plan.mapped.profile.sources]
     sources += sorted({node.layer.source for node in network.nodes if node.layer.source})

@@ -229,7 +229,9 @@ def test_slices_of_an_input_drive_the_rows_as_their_bits_do() -> None:
         "dac.range": "fixed", "dac.full_scale": 7.0})
     net = ns.Network.sequential({"fc": ns.Linear(np.array([[1.0, 0.5]]))}, (2,), dt=1e-3)
     mapped, inputs = ns.map_network(net, chip), np.array([[[5.0, 2.0]]])
-    events = ns.deploy(mapped, inputs, [0], dies=1, progress=False).dataset["events"].sel(die=0, place="fc/weight")
+    result = ns.deploy(mapped, inputs, [0], dies=1, progress=False)
+    events = result.dataset["events"].sel(die=0, place="fc/weight")
+    assert result.latency == pytest.approx(3 * chip.timing.read.value)
     assert [int(events.sel(event=name)) for name in ("reads", "rows", "conversions", "bits")] == [
         3, 3, 3, 3 * (2 * 1 + 8)]
     dies = ns.Dies(mapped, 0, ranges=find_ranges(mapped, inputs))
