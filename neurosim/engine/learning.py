@@ -24,9 +24,9 @@ _GROUPS = 8  # at most; each has gradient sums of its own
 class Record:
     """What a run gives, and what the way back needs.
 
-    spikes `[time, batch, neurons]`, or of two steps only; output `[time, batch, classes]`, state: the last one; masks,
-    active and pointers have one row for each block, indices one array for each of the parts: groups of blocks, from
-    one to another, that were worked on in one go.
+    spikes `[time, batch, neurons]`, or of two steps only; output `[time, batch, classes]`, state: the last one; counts
+    `[batch, neurons]`: of the spikes; masks, active and pointers have one row for each block, indices one array for
+    each of the parts: groups of blocks, from one to another, that were worked on in one go.
     """
 
     spikes: np.ndarray
@@ -39,6 +39,7 @@ class Record:
     masks: np.ndarray
     active: np.ndarray
     pointers: np.ndarray
+    counts: np.ndarray
     indices: Sequence[np.ndarray]
     parts: Sequence[tuple[int, int]]
 
@@ -104,10 +105,11 @@ def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: 
     groups, blocks = edges.size - 1, edges[-1]
     parts = [(0, groups)] if threads == 1 else [(g, g + 1) for g in range(groups)]
     masks, active = take((blocks, times if keep else 0, size), np.dtype(np.uint8)), np.zeros((blocks, times), np.int64)
+    counts = aligned((batch, size), np.dtype(np.int64))
     pointers = np.empty((blocks, (times + 1) * SAMPLES + 1), np.int64)
 
     def work(begin: int, end: int) -> np.ndarray:
-        flags, counts = np.zeros((size + 7) // 8, np.uint64), np.zeros(size, np.int64)
+        flags = np.zeros((size + 7) // 8, np.uint64)
         begin, end = edges[begin], edges[end]
         # pages that no spike reaches are never there
         found = np.empty((end - begin) * (times + 1) * SAMPLES * size, np.int32)
@@ -117,7 +119,7 @@ def forward(drive: np.ndarray, inputs: np.ndarray, weight: np.ndarray, neurons: 
             aligned((wide.shape[1],), dtype), flags.view(np.uint8)[:size], flags, np.empty(flags.size, np.int64))
         return found[:count].copy()
 
-    return Record(fired, output, last, state, potentials, currents, synaptics, masks, active, pointers,
+    return Record(fired, output, last, state, potentials, currents, synaptics, masks, active, pointers, counts,
                   _share(work, parts, threads), parts)
 
 
@@ -142,15 +144,16 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
     edges, nothing = _edges(batch), np.empty((0, 0, 0), dtype)
     of_inputs, of_drive = (take(shape, dtype) if "inputs" in wanted and there else nothing for shape, there in
                            ((inputs.shape, weight.size), (values.shape, not weight.size)))
+    by_class = copied(readout.T)
     back = copied((weight if of_inputs.size else weight[:0]).T)
-    wide = _in_lanes(readout)
-    by_class, grad_output = copied(wide.T), _in_lanes(grad_output)
+    groups, classes = edges.size - 1, np.empty((readout.shape[0], readout.shape[1] + -readout.shape[1] % LANES), dtype)
+    slots = groups if len(record.parts) > 1 else min(groups, 2)
 
     def sums_of(name: str, array: np.ndarray) -> np.ndarray:
-        return take((edges.size - 1, *(array.shape if name in wanted else (0,) * array.ndim)), dtype)
+        return take((slots, *(array.shape if name in wanted else (0,) * array.ndim)), dtype)
 
     sums = Neurons(*(sums_of(name, array) for name, array in neurons._asdict().items()))
-    weight_sum, readout_sum = sums_of("weight", weight), sums_of("readout", wide)
+    weight_sum, readout_sum = sums_of("weight", weight), sums_of("readout", classes)
 
     def work(begin: int, end: int, indices: np.ndarray) -> None:
         for array in (*sums, weight_sum, readout_sum):
@@ -161,9 +164,9 @@ def backward(record: Record, inputs: np.ndarray, weight: np.ndarray, neurons: Ne
         turned = (aligned((width * SAMPLES,), dtype) for width in (size, STEPS * weight.shape[0]))
         backward_blocks(begin, end, edges, neurons, to_rows, rule, values, record.currents, record.synaptics,
                         record.initial, inputs, back, of_inputs, grad, by_class, grad_output, record.masks,
-                        record.active, record.pointers, indices, carry, sums, weight_sum, readout_sum, adapted, total,
-                        outside, slopes, batch if of_drive.size else 0, *turned, aligned((size,), dtype),
-                        "spent" in wanted)
+                        record.active, record.pointers, indices, record.counts, carry, sums, weight_sum, readout_sum,
+                        adapted, total, outside, slopes, batch if of_drive.size else 0, *turned,
+                        aligned((size,), dtype), aligned(classes.shape[1:], dtype), "spent" in wanted)
 
     _share(work, [(*part, indices) for part, indices in zip(record.parts, record.indices, strict=True)], threads)
     found = {name: array.sum(axis=0, out=take(array.shape[1:], dtype)) for name, array in

@@ -20,8 +20,8 @@ import numpy as np
 from neurosim.engine.arrays import LANES
 from neurosim.engine.compiling import gradient, part, widest_vectors
 from neurosim.engine.learning_forward import FAST_SIGMOID, SAMPLES, SUBTRACT_NOW, TRIANGLE, Neurons, State
-from neurosim.engine.neurons import HOLD, SUBTRACT, ZERO
-from neurosim.engine.panels import add_product
+from neurosim.engine.neurons import HOLD, NONE, SUBTRACT, ZERO
+from neurosim.engine.panels import add_product, set_product
 
 SPARSE = 0.06  # share of neurons with a derivative up to which only their rows of the recurrent product are computed
 STEPS = 4  # so many give the gradient of the weights in one product
@@ -107,6 +107,17 @@ def _through_spike(total, gv, v, limit, mask, bit, kind, slope, height, relative
 
 
 @part
+def _lean(gv, row, total, v, threshold, mask, bit, slope, height, beta, gain, least):
+    """`_through_spike` for the triangle, and one step back, of a membrane alone: what most populations have."""
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    for n in range(v.size):
+        h = one - slope * abs(v[n] - threshold[n])
+        g = gv[n] + (total[n] * (height * h) if (h > zero) & (mask[n] & bit != 0) else zero)
+        row[n] = gain[n] * g
+        gv[n] = beta[n] * g if abs(g) > least else zero
+
+
+@part
 def _before_reset(compared, v, total, gv, before, threshold, pointers, indices, slot, attached, sum_threshold):
     """Back through ``v - (s - r) B``, a soft reset at once, to the membrane that was compared."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
@@ -156,13 +167,14 @@ def _products(weight_sum, inputs, t, steps, first, samples, slopes, inputs_t):
 
 
 @part
-def _classes(readout_sum, grad_output, first, pointers, indices, slot, samples):
-    """``readout_sum += spikes^T grad_output`` of one step, `LANES` classes at a time."""
-    for b in range(samples):
-        for e in range(pointers[slot + b], pointers[slot + b + 1]):
-            for c in range(0, readout_sum.shape[1], LANES):
-                for k in range(LANES):
-                    readout_sum[indices[e], c + k] += grad_output[first + b, c + k]
+def _classes(readout_sum, grad_output, pointers, indices, slot, wide):
+    """``readout_sum += spikes^T grad_output`` of one step of a sample, `LANES` classes at a time."""
+    for c in range(readout_sum.shape[1]):
+        wide[c] = grad_output[c] if c < grad_output.size else 0
+    for e in range(pointers[slot], pointers[slot + 1]):
+        for c in range(0, readout_sum.shape[1], LANES):
+            for k in range(LANES):
+                readout_sum[indices[e], c + k] += wide[c + k]
 
 
 @part
@@ -183,8 +195,9 @@ def _adaptations(adapted, initial, beta_adaptation, pointers, indices):
 
 @gradient
 def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, initial, inputs, weight_back,
-                    grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, carry, sums, weight_sum,
-                    readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t, limit, to_start):
+                    grad_inputs, grad, readout, grad_output, mask, active, pointers, indices, counts, carry, sums,
+                    weight_sum, readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t, limit, wide,
+                    to_start):
     """Go back through the samples `first` to `first + carry.v.shape[0]`; see `backward_blocks`."""
     widest_vectors()
     rows, _, alpha, gain_syn, beta, gain, _, threshold, beta_adaptation, adaptation, v_reset = neurons
@@ -197,6 +210,9 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
     alike = grad_output.shape[0] == 1 and grad.shape[0] < 2  # from outside the same comes at every step
     adaptive = adaptation.size > 0
     spent_counts = adaptive or (rule.attached and (rule.reset == SUBTRACT or rule.reset == ZERO))
+    lean = (rule.surrogate == TRIANGLE and not rule.relative and not spent_counts
+            and (rule.reset == SUBTRACT or rule.reset == NONE)
+            and alpha.size + sums.gain.size + sums.leak.size + sums.threshold.size + sums.beta.size == 0)
     if adaptive:
         _adaptations(adapted, initial.adapted, beta_adaptation, pointers, indices)
     for t in range(times - 1, -1, -1):
@@ -204,26 +220,32 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
         block = slopes[at:at + samples]
         if not alike:
             _arriving(total, grad, t, first, readout, grad_output)
-        else:
-            if t + 1 == times:
-                _arriving(outside, grad, t, first, readout, grad_output)
+        elif t + 1 == times:
+            _arriving(outside, grad, t, first, readout, grad_output)
+        start = outside if alike else total
+        whole_product = rows.size > 0 and t + 1 < times and active[t] > SPARSE * size
+        at = (t + 1) % ring * rung + (first if whole else 0)
+        if whole_product:
+            set_product(total, start, slopes[at:at + samples], to_rows)
+        elif alike:
             for b in range(samples):
                 for n in range(size):
                     total[b, n] = outside[b, n]
-        if rows.size and t + 1 < times:
-            at = (t + 1) % ring * rung + (first if whole else 0)
-            after = slopes[at:at + samples]
-            if active[t] > SPARSE * size:
-                add_product(total, after, to_rows)
-            else:
-                _sparse_products(total, rows, after, mask[t])
-        if readout_sum.size and grad_output.size:
-            _classes(readout_sum, grad_output[t if grad_output.shape[0] > 1 else 0], first, pointers, indices,
-                     (t + 1) * samples, samples)
+        if rows.size and t + 1 < times and not whole_product:
+            _sparse_products(total, rows, slopes[at:at + samples], mask[t])
+        if readout_sum.size and grad_output.shape[0] > 1:
+            for b in range(samples):
+                _classes(readout_sum, grad_output[t, first + b], pointers, indices, (t + 1) * samples + b, wide)
         for b in range(samples):
             sample = first + b
             begin, end = pointers[t * samples + b], pointers[t * samples + b + 1]  # the spikes of the step before
             gv, row, g, now = carry.v[b], block[b], total[b], values[t, sample]
+            if lean:
+                _lean(gv, row, g, now, threshold, mask[t], np.uint8(1 << b), slope, height, beta, gain, least)
+                if sums.bias.size:
+                    for n in range(size):
+                        sums.bias[n] += row[n]
+                continue
             before = values[t - 1, sample] if t > 0 else initial.v[b]
             if spent_counts:
                 for n in range(size):
@@ -328,38 +350,68 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
                 for c in range(target.shape[1]):
                     target[b, c] = 0
             add_product(target, block, weight_back)
+    if readout_sum.size and grad_output.shape[0] == 1:
+        for b in range(samples):
+            for n in range(size):
+                for c in range(grad_output.shape[2]):
+                    readout_sum[n, c] += counts[b, n] * grad_output[0, first + b, c]
     if to_start and rows.size:
         at = first if whole else 0
         add_product(carry.spent, slopes[at:at + samples], to_rows)
 
 
+@part
+def _fold(sums):
+    """What a group has summed, the second of two, goes to the total, the first."""
+    flat, half = sums.reshape(sums.size), sums.size // 2
+    for k in range(half):
+        flat[k] += flat[half + k]
+        flat[half + k] = 0
+
+
 @gradient
 def backward_blocks(begin, end, edges, neurons, to_rows, rule, values, currents, synaptics, initial, inputs,
-                    weight_back, grad_inputs, grad, readout, grad_output, masks, active, pointers, indices, carry, sums,
-                    weight_sum, readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t, limit,
-                    to_start):
-    """Go back through the groups `begin` to `end - 1`, the blocks `edges[g]` to `edges[g + 1] - 1` each.
+                    weight_back, grad_inputs, grad, readout, grad_output, masks, active, pointers, indices, counts,
+                    carry, sums, weight_sum, readout_sum, adapted, total, outside, slopes, whole, spikes_t, inputs_t,
+                    limit, wide, to_start):
+    """Go back through the groups `begin` to `end - 1`, the blocks `edges[group]` to `edges[group + 1] - 1` each.
 
     values `[time, batch, neurons]`: the membranes. to_rows: rows transposed. grad: the gradient to the spikes, of the
     same shape, or of one step that stands for all, or of size 0. readout `[classes, neurons]` with grad_output `[time,
-    batch, classes]`, of all steps or of one, or of size 0; classes in whole `LANES`. initial: the state that the run
-    started from; carry: gradients to the last state in, to the first one out (that to its spikes is whole with
-    `to_start` only). sums: gradients of the parameters `[group, ...]`; weight_sum `[group, channels, neurons]` for
-    inputs `[time, batch, channels]`, and readout_sum `[group, neurons, classes]`: added to what is there, and those of
-    size 0 are left out. slopes: gradients to the current, `[time * batch, neurons]` with whole = batch, or with whole 0
-    a ring of `STEPS` steps of a block. grad_inputs: as inputs, from weight_back `[neurons, channels]`, or of size 0.
+    batch, classes]`, of all steps or of one, or of size 0. initial: the state that the run started from; carry:
+    gradients to the last state in, to the first one out (that to its spikes is whole with `to_start` only). sums:
+    gradients of the parameters `[group, ...]`, or `[2, ...]`, the total and room for that of a group; weight_sum
+    `[group, channels, neurons]` for inputs `[time, batch, channels]`, and readout_sum `[group, neurons, classes in
+    whole LANES]` likewise: added to what is there, and those of size 0 are left out. slopes: gradients to the current,
+    `[time * batch, neurons]` with whole = batch, or with whole 0 a ring of `STEPS` steps of a block. grad_inputs: as
+    inputs, from weight_back `[neurons, channels]`, or of size 0.
     """
-    batch, size = carry.v.shape
-    for g in range(begin, end):
+    (batch, size), slots = carry.v.shape, sums.rows.shape[0]
+    for group in range(begin, end):
+        g = min(group, slots - 1)
         own = Neurons(sums.rows[g], sums.bias[g], sums.alpha[g], sums.gain_syn[g], sums.beta[g], sums.gain[g],
                       sums.leak[g], sums.threshold[g], sums.beta_adaptation[g], sums.adaptation[g], sums.v_reset[g])
-        for i in range(edges[g], edges[g + 1]):
+        for i in range(edges[group], edges[group + 1]):
             a, b = i * SAMPLES, min((i + 1) * SAMPLES, batch)
             _backward_block(
                 a, neurons, to_rows, rule, values, currents, synaptics,
                 State(initial.v[a:b], initial.synaptic[a:b], initial.adapted[a:b], initial.spent[a:b],
                       initial.resting[a:b]),
                 inputs, weight_back, grad_inputs, grad, readout, grad_output, masks[i], active[i], pointers[i], indices,
-                Carry(carry.v[a:b], carry.synaptic[a:b], carry.adapted[a:b], carry.spent[a:b]), own, weight_sum[g],
-                readout_sum[g], adapted, total[:b - a], outside[:b - a], slopes, whole,
-                spikes_t[:size * (b - a)].reshape(size, b - a), inputs_t, limit, to_start)
+                counts[a:b], Carry(carry.v[a:b], carry.synaptic[a:b], carry.adapted[a:b], carry.spent[a:b]), own,
+                weight_sum[g], readout_sum[g], adapted, total[:b - a], outside[:b - a], slopes, whole,
+                spikes_t[:size * (b - a)].reshape(size, b - a), inputs_t, limit, wide, to_start)
+        if slots < edges.size - 1 and group > 0:
+            _fold(sums.rows)
+            _fold(sums.bias)
+            _fold(sums.alpha)
+            _fold(sums.gain_syn)
+            _fold(sums.beta)
+            _fold(sums.gain)
+            _fold(sums.leak)
+            _fold(sums.threshold)
+            _fold(sums.beta_adaptation)
+            _fold(sums.adaptation)
+            _fold(sums.v_reset)
+            _fold(weight_sum)
+            _fold(readout_sum)

@@ -191,7 +191,9 @@ def _forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, p
     for b in range(samples):
         for n in range(size):
             fired[n] = spent[b, n] > zero
-        emit(flags, busy, pointers, indices, b, counts)
+        emit(flags, busy, pointers, indices, b, counts[b])
+        for n in range(size):
+            counts[b, n] = 0
     for t in range(times):
         _given(current, bias, drive, t, first, inputs, weight)
         for b in range(samples):
@@ -218,7 +220,7 @@ def _forward_block(drive, inputs, weight, first, neurons, state, rule, spikes, p
             reach = limit if adaptation.size else threshold
             _potential(now, last, x, before, reach, beta, gain, leak, v_reset, rule.reset)
             _spike(now, reach, resting[b], emitted, fired)
-            emit(flags, busy, pointers, indices, slot + samples, counts)
+            emit(flags, busy, pointers, indices, slot + samples, counts[b])
             if mask.size:
                 _mark(mask[t], now, reach, resting[b], np.uint8(1 << b), rule.surrogate == TRIANGLE, slope,
                       rule.relative)
@@ -247,9 +249,10 @@ def forward_blocks(begin, end, drive, inputs, weight, neurons, state, rule, spik
     size 0. The state goes in and comes out. Written: spikes and potentials, of all steps or, as a ring, of two; where
     not of size 0, masks `[block, time, neurons]` (a bit for each sample with a derivative); active `[block, time]` (how
     many neurons of the first sample those are); currents (before the synapse) and synaptics; output `[time, batch,
-    classes]`, the spikes times readout `[neurons, classes in whole LANES]`; and the events, those of step t and
-    sample b of a block in the slot (t + 1) samples + b of its row of pointers, with those of the state in front. The
-    events of all these blocks follow each other; how many they are is returned.
+    classes]`, the spikes times readout `[neurons, classes in whole LANES]`; counts `[batch, neurons]`, how often each
+    fired; and the events, those of step t and sample b of a block in the slot (t + 1) samples + b of its row of
+    pointers, with those of the state in front. The events of all these blocks follow each other; how many they are is
+    returned.
     """
     at, times, batch = 0, active.shape[1], state.v.shape[0]
     for i in range(begin, end):
@@ -259,6 +262,6 @@ def forward_blocks(begin, end, drive, inputs, weight, neurons, state, rule, spik
                        State(state.v[a:b], state.synaptic[a:b], state.adapted[a:b], state.spent[a:b],
                              state.resting[a:b]),
                        rule, spikes, potentials, currents, synaptics, masks[i], active[i], readout, output, pointers[i],
-                       indices, counts, current[:b - a], limit, sums, fired, flags, busy)
+                       indices, counts[a:b], current[:b - a], limit, sums, fired, flags, busy)
         at = pointers[i, (times + 1) * (b - a)]
     return at

@@ -24,11 +24,11 @@ _BYTES, ROWS = (64, 8) if _WIDE else (32, 4)
 def _tile(rows: int, vectors: int) -> Callable:
     """`rows` rows of out from the row `first` on, `vectors` vectors from `column` on (0: one number): an intrinsic.
 
-    ``out[r, c] += sum over k of left[r, k] right[k, c]``, all three contiguous.
+    ``out[r, c] = start[r, c] + sum over k of left[r, k] right[k, c]``, all contiguous.
     """
 
     @intrinsic
-    def tile(typing_context, out, left, right, first, column):
+    def tile(typing_context, out, start, left, right, first, column):
         def generate(context: object, builder: ir.IRBuilder, signature: Signature, arguments: tuple) -> ir.Constant:
             def number(value: int) -> ir.Constant:
                 return ir.Constant(ir.IntType(64), value)
@@ -41,14 +41,14 @@ def _tile(rows: int, vectors: int) -> Callable:
             scalar, align = context.get_value_type(out.dtype), out.dtype.bitwidth // 8
             lanes = _BYTES // align if vectors else 1
             kind = ir.VectorType(scalar, lanes) if vectors else scalar
-            c, a, b = (context.make_array(array)(context, builder, value)
-                       for array, value in zip((out, left, right), arguments[:3], strict=True))
-            columns = [builder.add(arguments[4], number(v * lanes)) for v in range(max(vectors, 1))]
-            lines = [builder.add(arguments[3], number(r)) for r in range(rows)]
-            targets = [place(c, line, at, kind) for line in lines for at in columns]
+            c, d, a, b = (context.make_array(array)(context, builder, value)
+                          for array, value in zip((out, start, left, right), arguments[:4], strict=True))
+            columns = [builder.add(arguments[5], number(v * lanes)) for v in range(max(vectors, 1))]
+            lines = [builder.add(arguments[4], number(r)) for r in range(rows)]
+            targets, sources = ([place(array, line, at, kind) for line in lines for at in columns] for array in (c, d))
             sums = [alloca_once(builder, kind) for _ in targets]  # registers, once LLVM has seen them
-            for target, total in zip(targets, sums, strict=True):
-                builder.store(builder.load(target, align=align), total)
+            for source, total in zip(sources, sums, strict=True):
+                builder.store(builder.load(source, align=align), total)
             with for_range(builder, builder.extract_value(b.shape, 0)) as loop:
                 factors = [builder.load(place(b, loop.index, at, kind), align=align) for at in columns]
                 for r, line in enumerate(lines):
@@ -64,7 +64,7 @@ def _tile(rows: int, vectors: int) -> Callable:
                 builder.store(builder.load(total), target, align=align)
             return context.get_dummy_value()
 
-        return types.void(out, left, right, types.int64, types.int64), generate
+        return types.void(out, start, left, right, types.int64, types.int64), generate
 
     return tile
 
@@ -75,33 +75,40 @@ _single_2, _single_1, _single_0 = (_tile(1, vectors) for vectors in (2, 1, 0))
 
 
 @gradient
-def add_product(out, left, right):
-    """``out += left right``: out `[rows, columns]`, left `[rows, k]`, right `[k, columns]`, all contiguous."""
+def set_product(out, start, left, right):
+    """``out = start + left right``: out and start `[rows, columns]`, left `[rows, k]`, right `[k, columns]`, all
+    contiguous; start may be out."""
     lanes = _BYTES // out.itemsize
     rows, columns = out.shape
     two, one = columns - columns % (2 * lanes), columns - columns % lanes
     first = 0
     while first + ROWS <= rows:
         for column in range(0, two, 2 * lanes):
-            _full_2(out, left, right, first, column)
+            _full_2(out, start, left, right, first, column)
         for column in range(two, one, lanes):
-            _full_1(out, left, right, first, column)
+            _full_1(out, start, left, right, first, column)
         for column in range(one, columns):
-            _full_0(out, left, right, first, column)
+            _full_0(out, start, left, right, first, column)
         first += ROWS
     while first + ROWS // 2 <= rows:
         for column in range(0, two, 2 * lanes):
-            _half_2(out, left, right, first, column)
+            _half_2(out, start, left, right, first, column)
         for column in range(two, one, lanes):
-            _half_1(out, left, right, first, column)
+            _half_1(out, start, left, right, first, column)
         for column in range(one, columns):
-            _half_0(out, left, right, first, column)
+            _half_0(out, start, left, right, first, column)
         first += ROWS // 2
     while first < rows:
         for column in range(0, two, 2 * lanes):
-            _single_2(out, left, right, first, column)
+            _single_2(out, start, left, right, first, column)
         for column in range(two, one, lanes):
-            _single_1(out, left, right, first, column)
+            _single_1(out, start, left, right, first, column)
         for column in range(one, columns):
-            _single_0(out, left, right, first, column)
+            _single_0(out, start, left, right, first, column)
         first += 1
+
+
+@gradient
+def add_product(out, left, right):
+    """``out += left right``, see `set_product`."""
+    set_product(out, out, left, right)

@@ -61,7 +61,8 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
 
 def _arrays(tensors: Sequence[torch.Tensor | None], dtype: torch.dtype, ndims: Sequence[int]) -> list[np.ndarray]:
     return [np.empty((0,) * ndim, torch.empty(0, dtype=dtype).numpy().dtype) if tensor is None
-            else tensor.detach().contiguous().numpy() for tensor, ndim in zip(tensors, ndims, strict=True)]
+            else tensor.detach().numpy() if tensor.is_contiguous() else copied(tensor.detach().numpy())
+            for tensor, ndim in zip(tensors, ndims, strict=True)]
 
 
 class _Fused(torch.autograd.Function):
@@ -122,7 +123,7 @@ class _Back(torch.autograd.Function):
             grad = _and_last(grad, grads[3], record.potentials.shape)
         if grad is not None and grad.stride(0) == 0:
             grad = grad[:1]  # a mean or a sum over time: all steps have the same
-        if grad_output is not None and grad_output.stride(0) == 0:
+        if grad_output is not None and (grad_output.stride(0) == 0 or (grad_output == grad_output[0]).all()):
             grad_output = grad_output[:1]
         carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy().copy()
                         for g, of in zip((*grads[:3], None), record.initial[:4], strict=True)))

@@ -145,7 +145,7 @@ def test_a_loss_that_looks_at_one_result(used: int) -> None:
 
 @pytest.mark.parametrize("over_time", ["sum", "mean"])
 def test_spikes_that_no_one_hears(over_time: str) -> None:
-    """A sum over time hands one gradient to all steps, a mean does not; and eleven classes are no whole vector."""
+    """A sum or a mean over time: all steps have the same gradient; and eleven classes are no whole vector."""
     inputs, weight, neurons, state, _ = case("lif", True, torch.float64)
     readout = torch.randn(13, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
     outputs, found = [], []
