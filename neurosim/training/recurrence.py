@@ -14,7 +14,7 @@ from torch.overrides import has_torch_function
 
 from neurosim.engine import learning
 from neurosim.engine.learning_backward import Carry
-from neurosim.engine.learning_buffers import copied
+from neurosim.engine.learning_buffers import take
 from neurosim.engine.learning_forward import Neurons, Rule, State
 from neurosim.errors import NeurosimError
 from neurosim.training.compiled import backend_of
@@ -61,8 +61,15 @@ def recurrence(inputs: torch.Tensor, weight: torch.Tensor | None, neurons: Neuro
 
 def _arrays(tensors: Sequence[torch.Tensor | None], dtype: torch.dtype, ndims: Sequence[int]) -> list[np.ndarray]:
     return [np.empty((0,) * ndim, torch.empty(0, dtype=dtype).numpy().dtype) if tensor is None
-            else tensor.detach().numpy() if tensor.is_contiguous() else copied(tensor.detach().numpy())
-            for tensor, ndim in zip(tensors, ndims, strict=True)]
+            else _in_one_piece(tensor.detach()) for tensor, ndim in zip(tensors, ndims, strict=True)]
+
+
+def _in_one_piece(tensor: torch.Tensor) -> np.ndarray:
+    if tensor.is_contiguous():
+        return tensor.numpy()
+    array = take(tuple(tensor.shape), torch.empty(0, dtype=tensor.dtype).numpy().dtype)
+    torch.from_numpy(array).copy_(tensor)
+    return array
 
 
 class _Fused(torch.autograd.Function):
@@ -123,7 +130,8 @@ class _Back(torch.autograd.Function):
             grad = _and_last(grad, grads[3], record.potentials.shape)
         if grad is not None and grad.stride(0) == 0:
             grad = grad[:1]  # a mean or a sum over time: all steps have the same
-        if grad_output is not None and (grad_output.stride(0) == 0 or (grad_output == grad_output[0]).all()):
+        if grad_output is not None and (grad_output.stride(0) == 0
+                                        or torch.equal(grad_output, grad_output[:1].expand_as(grad_output))):
             grad_output = grad_output[:1]
         carry = Carry(*(np.zeros_like(of) if g is None else g.contiguous().numpy().copy()
                         for g, of in zip((*grads[:3], None), record.initial[:4], strict=True)))
@@ -131,7 +139,7 @@ class _Back(torch.autograd.Function):
         found = learning.backward(record, x, weight, neurons, to_rows, rule, grad, readout, grad_output, carry,
                                   [name for name, wanted in needs.items() if wanted], free_threads())
         if turned and "rows" in found:  # as their tensor lies, so that autograd need not copy it
-            found["rows"] = copied(found["rows"].T).T
+            found["rows"] = _in_one_piece(torch.from_numpy(found["rows"]).T).T
         return tuple(torch.from_numpy(found[name]) if wanted else None for name, wanted in needs.items())
 
     @staticmethod
