@@ -1,0 +1,183 @@
+"""One cell of the comparison: a network trained with one method and seed, and its accuracy on dies.
+
+A cell is a pure function of (experiment, settings, epochs, seed, dies, versions), and its result a small JSON file of
+right answers; where that file is there and says the same, nothing is computed. Training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import harness
+from benchmarks.paper.protocol import LEVELS, TEST_LOT, Experiment
+from neurosim.deployment import deploy
+from neurosim.errors import NeurosimError
+from neurosim.mapping import map_network
+from neurosim.network import Network
+from neurosim.profile import load_profile
+from neurosim.tasks import Task, load_task
+from neurosim.training import DEFAULTS, Trained, build, moved, to_network, train
+from neurosim.training.deviations import gaussian, relative
+from neurosim.training.monitoring import accuracy
+from neurosim.writing import written_beside
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained, and on how many dies it is tested; samples: of the test set, spread over it, all if 0."""
+
+    experiment: Experiment
+    method: str
+    recipe: str
+    settings: Mapping[str, object]
+    seed: int
+    epochs: int
+    dies: int = 100
+    samples: int = 0
+    device: str = "cpu"
+
+    @property
+    def file(self) -> Path:
+        """Where its result lies."""
+        return RESULTS / "table1" / f"{self.experiment.name}-{self.epochs}" / f"{self.method}-{self.seed}.json"
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """All that its result depends on."""
+        return {"experiment": self.experiment.name, "method": self.method, "recipe": self.recipe,
+                "settings": dict(self.settings), "seed": self.seed, "epochs": self.epochs, "dies": self.dies,
+                "lot": TEST_LOT, "test_samples": self.samples, "levels": list(LEVELS)}
+
+
+def result_of(cell: Cell, work: Path, tick: Callable[[int, int], None] | None = None) -> dict[str, object]:
+    """The result of a cell, computed unless it is there."""
+    if cell.file.exists():
+        found = json.loads(cell.file.read_text())
+        if found["asked"] == cell.asked:
+            return found
+    trained, task = trained_for(cell, work, tick)
+    dies = list(right_on_dies(trained.model, network_of(trained, task), cell, task))
+    at_best = {name: values[trained.best_epoch - 1] for name, values in trained.history.items()}
+    result = {"asked": cell.asked, "trainer": dict(trained.settings), "best_epoch": trained.best_epoch,
+              "at_best_epoch": at_best, "samples": len(labels_of(cell, task)), "task_hash": task.hash,
+              "right": dict(zip(map(str, LEVELS), dies, strict=True)),
+              "versions": harness.versions("neurosim-dies", "torch", "numpy", "numba")}
+    write(cell.file, result)
+    return result
+
+
+def write(path: Path, result: Mapping[str, object]) -> None:
+    """A result as JSON, one list to a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    body = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
+    with written_beside(path) as temporary:
+        temporary.write_text("{\n" + body + "\n}\n")
+
+
+@cache
+def task_of(experiment: Experiment) -> Task:
+    """Its data, read once in a process."""
+    return load_task(experiment.task, **experiment.options)
+
+
+def trained_for(cell: Cell, work: Path, tick: Callable[[int, int], None] | None = None) -> tuple[Trained, Task]:
+    """The trained module of a cell: read from the work folder, or trained there."""
+    task, experiment = task_of(cell.experiment), cell.experiment
+    model = build(experiment.task, task.channels, len(task.classes), cell.seed, **experiment.size)
+    key = f"{experiment.name}-{cell.epochs}-{cell.method}-{cell.seed}"
+    kept = work / f"{key}.pt"
+    said = json.dumps({name: cell.asked[name] for name in ("recipe", "settings", "epochs", "seed")}, sort_keys=True)
+    if kept.exists() and (found := torch.load(kept, weights_only=True))["asked"] == said:
+        model.load_state_dict(found["state"])
+        return Trained(model.eval(), found["best_epoch"], {name: tuple(v) for name, v in found["history"].items()},
+                       cell.recipe, found["settings"], cell.seed, found["data_hash"]), task
+    work.mkdir(parents=True, exist_ok=True)
+    options = {**DEFAULTS[experiment.task].training, "epochs": cell.epochs, **cell.settings}
+    trained = train(model, task.train.inputs, task.train.labels, recipe=cell.recipe, seed=cell.seed,
+                    validation=(task.validation.inputs, task.validation.labels), device=cell.device,
+                    checkpoint=work / f"{key}.checkpoint", resume=True, metrics=work / f"{key}.jsonl", tick=tick,
+                    **options)
+    with written_beside(kept) as temporary:
+        torch.save({"asked": said, "state": trained.model.state_dict(), "best_epoch": trained.best_epoch,
+                    "history": {name: list(v) for name, v in trained.history.items()},
+                    "settings": dict(trained.settings), "data_hash": trained.data_hash}, temporary)
+    (work / f"{key}.checkpoint").unlink(missing_ok=True)
+    return trained, task
+
+
+def network_of(trained: Trained, task: Task) -> Network | None:
+    """The network for deployment; None for a module that no chip can hold (statistics of the batch)."""
+    if any(getattr(layer, "track_running_stats", True) is False for layer in trained.model.modules()):
+        return None
+    return to_network(trained, task.validation.inputs[:, :8], task.dt)
+
+
+def chosen_of(cell: Cell, task: Task) -> np.ndarray:
+    """Numbers of the test samples that count."""
+    every = len(task.test)
+    return np.arange(every) if not cell.samples else np.arange(cell.samples) * every // cell.samples
+
+
+def labels_of(cell: Cell, task: Task) -> np.ndarray:
+    """Their right answers."""
+    return task.test.labels[chosen_of(cell, task)]
+
+
+def right_on_dies(model: nn.Module, network: Network | None, cell: Cell, task: Task) -> list[list[int]]:
+    """Right answers of every die at every level, on the simulator; see `right_in_torch` for what it cannot run."""
+    chosen = chosen_of(cell, task)
+    inputs, labels = np.ascontiguousarray(task.test.inputs[:, chosen]), task.test.labels[chosen]
+    found = []
+    for level in LEVELS:
+        dies = cell.dies if level else 1
+        if network is None:
+            found.append(right_in_torch(model, inputs, labels, level, dies))
+            continue
+        mapped = map_network(network, load_profile("mismatch").with_mismatch(level))
+        run = deploy(mapped, inputs, labels, dies=dies, seed=TEST_LOT, threads=1, progress=False)
+        found.append(np.rint(run.accuracy.values * labels.size).astype(int).tolist())
+    return found
+
+
+def right_in_torch(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, level: float, dies: int) -> list[int]:
+    """Right answers of each die where every parameter is times N(1, level^2), in batches of up to 1000 samples."""
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+    samples = (torch.tensor(inputs), torch.tensor(labels))
+
+    def readout(output: torch.Tensor) -> torch.Tensor:
+        return output.sum(dim=0)
+
+    found = []
+    for die in range(dies):
+        generator = torch.Generator().manual_seed((TEST_LOT << 32) + die)
+        other = moved(parameters, gaussian(parameters, relative, level, generator))
+        found.append(round(accuracy(model, other, samples, readout) * labels.size))
+    return found
+
+
+def choice(experiment: Experiment, method: str, candidates: list[dict[str, object]]) -> dict[str, object]:
+    """The settings that the sweep chose, or the first candidate where there was nothing to choose.
+
+    Raises
+    ------
+    NeurosimError
+        There are several candidates and no sweep yet.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    file = RESULTS / "sweep" / f"{experiment.name}.json"
+    chosen = json.loads(file.read_text())["chosen"] if file.exists() else {}
+    if method not in chosen:
+        raise NeurosimError(f"nobody has chosen among the settings of {method}", where=f"experiment {experiment.name}",
+                            hint=f"python -m benchmarks.paper.sweep {experiment.name} --methods {method}")
+    return chosen[method]
