@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks import harness
-from benchmarks.paper.protocol import LEVELS, TEST_LOT, Experiment
+from benchmarks.paper.protocol import EXPERIMENTS, LEVELS, TEST_LOT, Experiment
 from neurosim.deployment import deploy
 from neurosim.errors import NeurosimError
 from neurosim.mapping import map_network
@@ -85,14 +85,14 @@ def write(path: Path, result: Mapping[str, object]) -> None:
 
 
 @cache
-def task_of(experiment: Experiment) -> Task:
-    """Its data, read once in a process."""
-    return load_task(experiment.task, **experiment.options)
+def task_of(name: str) -> Task:
+    """The data of an experiment, read once in a process."""
+    return load_task(EXPERIMENTS[name].task, **EXPERIMENTS[name].options)
 
 
 def trained_for(cell: Cell, work: Path, tick: Callable[[int, int], None] | None = None) -> tuple[Trained, Task]:
     """The trained module of a cell: read from the work folder, or trained there."""
-    task, experiment = task_of(cell.experiment), cell.experiment
+    task, experiment = task_of(cell.experiment.name), cell.experiment
     model = build(experiment.task, task.channels, len(task.classes), cell.seed, **experiment.size)
     key = f"{experiment.name}-{cell.epochs}-{cell.method}-{cell.seed}"
     kept = work / f"{key}.pt"

@@ -1,0 +1,153 @@
+"""Write docs/paper.md: what was measured beside what was published. Nothing in it is typed by hand but the words.
+
+    python -m benchmarks.paper.page [--check]
+
+With --check nothing is written, and the exit code is 1 where the page is not that of the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.paper import published
+from benchmarks.paper.cells import RESULTS
+from benchmarks.paper.protocol import EXPERIMENTS, LEVELS, METHODS
+from benchmarks.paper.table1 import statistics
+from neurosim.writing import written_beside
+
+PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
+
+HEAD = f"""# The paper's tables, run again
+
+The experiments of {published.SOURCE}, arXiv:2106.05009,
+with neurosim's recipes and its simulated dies. This page is written by `python -m benchmarks.paper.page` from the files
+in `benchmarks/paper/results`; each of them says its settings, seed and versions.
+
+    python -m benchmarks.paper.sweep ecg                   # settings of every method, on validation data
+    python -m benchmarks.paper.table1 ecg --seeds 0 1 2    # trains and tests; goes on where it was stopped
+    python -m benchmarks.paper.curves ecg                  # worst-case attacks, loss landscapes
+
+How it is done: every method has the same network, initial weights for a seed, order of batches, epochs and learning
+rates. A die multiplies every weight and bias by N(1, zeta^2), once; die k is the same for every method, and its
+deviations scale with zeta. Settings were chosen among at most four a method on validation data, each candidate with the
+same budget; no test data entered a choice. Methods named `..._published` have the published setting. In a cell: mean +-
+standard deviation, least die, over all dies and seeds, in percent; n is the number of seeds. Published cells are over
+2 networks x 100 draws.
+"""
+
+
+def number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def tables(root: Path = RESULTS) -> Iterator[str]:
+    """A section for each experiment and budget that has results."""
+    for folder in sorted((root / "table1").glob("*-*"), key=lambda path: path.name):
+        name, _, epochs = folder.name.rpartition("-")
+        results: dict[str, list[Mapping[str, object]]] = {}
+        for file in sorted(folder.glob("*.json")):
+            found = json.loads(file.read_text())
+            results.setdefault(found["asked"]["method"], []).append(found)
+        yield f"## {name}, {epochs} epochs\n"
+        full = EXPERIMENTS[name].epochs
+        budget = "the published budget" if int(epochs) == full else f"the published budget is {full}"
+        yield f"{EXPERIMENTS[name].about[0].upper()}{EXPERIMENTS[name].about[1:]}. {epochs} epochs ({budget}).\n"
+        yield row(["method", "setting", "n", *(f"zeta {level:g}" for level in LEVELS)])
+        yield row(["---"] * (3 + len(LEVELS)))
+        other = published.TABLE_1.get(EXPERIMENTS[name].data, {})
+        for method in (method for method in METHODS if method in results):
+            cells = statistics(results[method])
+            setting = " ".join(f"{key}={value}" for key, value in results[method][0]["asked"]["settings"].items())
+            yield row([method, setting or "defaults", str(len(results[method])), *(
+                f"{number(cells[str(z)]['mean'])} +- {number(cells[str(z)]['sd'])}, {number(cells[str(z)]['min'])}"
+                for z in LEVELS)])
+            if (of := method.removesuffix("_published")) in other and (of != method or of == "standard"):
+                yield row([f"*{of}, as printed*", "", "2", *(
+                    f"*{number(mean)} +- {number(sd)}, {number(least)}*" for mean, sd, least in other[of])])
+        yield ""
+        yield from intervals(results)
+
+
+def intervals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str]:
+    """95 % intervals of the mean over seeds, and the 5th percentile of dies, where there are three seeds."""
+    several = {method: statistics(found) for method, found in results.items() if len(found) > 2}
+    if not several:
+        return
+    yield "95 % interval of the mean over seeds (Student's t); 5th percentile of the dies:\n"
+    yield row(["method", *(f"zeta {level:g}" for level in LEVELS)])
+    yield row(["---"] * (1 + len(LEVELS)))
+    for method in (method for method in METHODS if method in several):
+        cells = several[method]
+        yield row([method, *(f"[{number(cells[str(z)]['low'])}, {number(cells[str(z)]['high'])}]; "
+                             f"{number(cells[str(z)]['p5'])}" for z in LEVELS)])
+    yield ""
+
+
+def sweeps(root: Path = RESULTS) -> Iterator[str]:
+    """What was chosen among."""
+    files = sorted((root / "sweep").glob("*.json"))
+    if not files:
+        return
+    yield "## What the settings were chosen among\n"
+    yield "Validation accuracy at each level, mean over draws; the one in bold was taken.\n"
+    for file in files:
+        found = json.loads(file.read_text())
+        yield f"**{file.stem}**, {found['budget']['epochs']} epochs a candidate, seed {found['budget']['seed']}:\n"
+        yield row(["method", "setting", *(f"zeta {level:g}" for level in LEVELS), "mean"])
+        yield row(["---"] * (3 + len(LEVELS)))
+        for method in (method for method in METHODS if method in found["scores"]):
+            for entry in found["scores"][method]:
+                setting = " ".join(f"{key}={value}" for key, value in entry["settings"].items()) or "defaults"
+                bold = f"**{setting}**" if entry["settings"] == found["chosen"][method] else setting
+                mean = sum(entry["accuracy"]) / len(entry["accuracy"])
+                yield row([method, bold, *(number(100 * a) for a in entry["accuracy"]), number(100 * mean)])
+        yield ""
+
+
+def curves(root: Path = RESULTS) -> Iterator[str]:
+    """Worst-case attacks and loss landscapes."""
+    for file in sorted((root / "curves").glob("*.json")):
+        found = json.loads(file.read_text())
+        name = found["asked"]["experiment"]
+        sizes = [f"{point['size']:g}" for point in next(iter(found["methods"].values()))["task"]["points"]]
+        yield f"## Worst case: {name}, {found['asked']['epochs']} epochs, seed {found['asked']['seed']}\n"
+        yield ("Test accuracy when every parameter may move by up to the given share of itself: attacked (10 steps up "
+               "the task's loss / up the KL divergence from the network itself) / mean over random corners of the same "
+               "box. Flatness: mean |dL/dalpha| of the test loss along N(0, (0.2 |theta|)^2), table S1.\n")
+        yield row(["method", *sizes, "flatness", "*published*"])
+        yield row(["---"] * (3 + len(sizes)))
+        flat = published.FLATNESS.get(EXPERIMENTS[name].data, {})
+        for method, entry in found["methods"].items():
+            points = zip(entry["task"]["points"], entry["kl"]["points"], strict=True)
+            other = flat.get(method.removesuffix("_published"))
+            yield row([method, *(f"{number(100 * task['attacked'])} / {number(100 * kl['attacked'])} / "
+                                 f"{number(100 * task['corner_mean'])}" for task, kl in points),
+                       f"{entry['flatness']:.4f}", "" if other is None else f"*{other:.4f}*"])
+        yield ""
+
+
+def text(root: Path = RESULTS) -> str:
+    """The page."""
+    return "\n".join([HEAD, *tables(root), *curves(root), *sweeps(root)]).rstrip() + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
+    if parser.parse_args().check:
+        return int(not PAGE.exists() or PAGE.read_text() != text())
+    with written_beside(PAGE) as temporary:
+        temporary.write_text(text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

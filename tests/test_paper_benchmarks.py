@@ -1,0 +1,113 @@
+"""The commands behind docs/paper.md: statistics by hand, a cell on a small budget, choices, and the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.paper import cells, page, published
+from benchmarks.paper.cells import Cell, choice, result_of, right_in_torch
+from benchmarks.paper.protocol import EXPERIMENTS, LEVELS, METHODS, experiment
+from benchmarks.paper.table1 import statistics
+from neurosim.errors import NeurosimError
+from neurosim.tasks import Split, Task
+from neurosim.training import RECIPES, make_recipe
+
+
+@pytest.fixture()
+def small(monkeypatch, tmp_path) -> Cell:
+    """A cell of the ECG experiment with few random beats in the place of the real ones, and its results elsewhere."""
+    draw = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count) % 4
+        return Split(draw.normal(labels[:, None], 0.1, (100, count, 2)), labels)
+
+    task = Task("ecg", split(40), split(20), split(12), ("N", "L", "R", "V"), 1 / 180, "none")
+    monkeypatch.setattr(cells, "task_of", lambda name: task)
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    small = replace(experiment("ecg"), size={"units": 8})
+    return Cell(small, "forward_noise", "forward_noise", {"eta": 0.2}, seed=0, epochs=2, dies=3)
+
+
+def test_cell_is_computed_once_and_the_same_again(small, tmp_path):
+    first = result_of(small, tmp_path / "a")
+    stored = json.loads(small.file.read_text())
+    assert stored == first
+    assert [len(first["right"][str(level)]) for level in LEVELS] == [1, 3, 3, 3, 3, 3]
+    assert all(0 <= right <= 12 for right in sum(first["right"].values(), []))
+    assert not list((tmp_path / "a").glob("*.checkpoint"))
+    small.file.unlink()
+    assert result_of(small, tmp_path / "b") == first
+    assert result_of(small, tmp_path / "never") == first  # from the file: no work folder is made
+    assert not (tmp_path / "never").exists()
+
+
+def test_cell_of_other_settings_is_not_taken_for_this_one(small, tmp_path):
+    result_of(small, tmp_path)
+    other = replace(small, settings={"eta": 0.9})
+    assert other.file == small.file
+    assert result_of(other, tmp_path)["asked"]["settings"] == {"eta": 0.9}
+
+
+def test_dies_of_the_torch_path_scale_with_the_level(small, tmp_path):
+    trained, task = cells.trained_for(small, tmp_path)
+    inputs, labels = task.test.inputs, task.test.labels
+    assert right_in_torch(trained.model, inputs, labels, 0.0, 2) == [
+        round(12 * float((trained.model(cells.torch.tensor(inputs))[0].sum(0).argmax(1).numpy() == labels).mean()))] * 2
+    assert right_in_torch(trained.model, inputs, labels, 0.5, 2)[0] == right_in_torch(
+        trained.model, inputs, labels, 0.5, 1)[0]
+
+
+def test_statistics_are_those_of_a_hand_calculation():
+    results = [{"samples": 10, "right": {str(level): right for level in LEVELS}} for right in ([8, 10], [9, 9], [6, 6])]
+    found = statistics(results)["0.3"]
+    assert found["mean"] == pytest.approx(80) and found["min"] == pytest.approx(60)
+    assert found["sd"] == pytest.approx(np.std([80, 100, 90, 90, 60, 60], ddof=1))
+    half = 4.302652729911275 * np.std([90, 90, 60], ddof=1) / 3**0.5  # t of 97.5 % with 2 degrees of freedom
+    assert (found["low"], found["high"]) == pytest.approx((80 - half, 80 + half))
+
+
+def test_methods_are_recipes_and_know_their_settings():
+    for name, method in METHODS.items():
+        assert 1 <= len(method.candidates) <= 4
+        for of in {entry.task for entry in EXPERIMENTS.values()}:
+            for settings in method.settings(of):
+                make_recipe(method.recipe, **settings)
+        assert (len(method.candidates) == 1) == (name.endswith("_published") or name == "standard")
+    assert {method.recipe for method in METHODS.values()} == set(RECIPES)
+
+
+def test_published_cells_have_every_level_and_fall_with_it():
+    for table in published.TABLE_1.values():
+        for cells_of in table.values():
+            assert len(cells_of) == len(LEVELS)
+            means = [mean for mean, _, _ in cells_of]
+            assert all(a > b - 0.2 for a, b in zip(means, means[1:], strict=False))
+            assert all(least <= mean for mean, _, least in cells_of)
+
+
+def test_choice_asks_for_a_sweep_and_takes_what_it_chose(monkeypatch, tmp_path):
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    assert choice(experiment("ecg"), "standard", [{}]) == {}
+    with pytest.raises(NeurosimError, match=r"benchmarks\.paper\.sweep ecg"):
+        choice(experiment("ecg"), "sam", [{"rho": 1}, {"rho": 2}])
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "ecg.json").write_text(json.dumps({"chosen": {"sam": {"rho": 2}}}))
+    assert choice(experiment("ecg"), "sam", [{"rho": 1}, {"rho": 2}]) == {"rho": 2}
+
+
+def test_page_shows_the_results_beside_what_was_published(small, tmp_path):
+    result_of(small, tmp_path)
+    text = page.text(tmp_path / "results")
+    assert "## ecg, 2 epochs" in text and "| forward_noise | eta=0.2 | 1 |" in text
+    small = replace(small, method="forward_noise_published")
+    result_of(small, tmp_path)
+    assert "*98.59 +- 0.52, 95.30*" in page.text(tmp_path / "results")
+
+
+def test_committed_page_is_that_of_the_committed_results():
+    assert page.PAGE.read_text() == page.text()
