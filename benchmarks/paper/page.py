@@ -33,6 +33,7 @@ in `benchmarks/paper/results`; each of them says its settings, seed and versions
     python -m benchmarks.paper.table1 ecg --seeds 0 1 2    # trains and tests; goes on where it was stopped
     python -m benchmarks.paper.curves ecg                  # worst-case attacks, loss landscapes
     python -m benchmarks.paper.pcm --cifar FOLDER          # a residual network on phase-change memory over a year
+    python -m benchmarks.paper.beyond neurons              # thresholds and time constants; or dynap, or pcm
 
 How it is done: every method has the same network, initial weights for a seed, order of batches, epochs and learning
 rates. A die multiplies every weight and bias by N(1, zeta^2), once; die k is the same for every method, and its
@@ -160,9 +161,39 @@ def pcm(root: Path = RESULTS) -> Iterator[str]:
         yield ""
 
 
+_BEYOND = {
+    "neurons": ("Beyond weights: thresholds and time constants, too", "ECG, LSNN; every weight and bias times N(1, s^2), "
+                "every threshold and time constant times a lognormal number of the same spread s; trained for s = 0.3"),
+    "dynap": ("Beyond weights: circuits of a DYNAP-SE2", "Digits on circuits; every current of every bias and synapse as "
+              "the profile dynap_se2 spreads it"),
+    "pcm": ("Beyond weights: phase-change memory with 8-bit converters", "Speech, LSNN, on pcm_joshi an hour after "
+            "programming, 8-bit converters, global drift compensation"),
+}
+
+
+def beyond(root: Path = RESULTS) -> Iterator[str]:
+    """What the paper leaves as future work."""
+    for file in sorted((root / "beyond").glob("*.json")):
+        found = json.loads(file.read_text())
+        asked, ways = found["asked"], found["ways"]
+        title, about = _BEYOND[asked["scenario"]]
+        columns = list(next(iter(ways.values()))["right"])
+        epochs = f"{asked['epochs']} epochs" if asked["epochs"] else "the task's epochs"
+        yield f"## {title}\n"
+        yield (f"{about}. {epochs[0].upper()}{epochs[1:]}, seed {asked['seed']}, {asked['dies']} dies: mean +- standard "
+               "deviation, least die.\n")
+        yield row(["trained", "itself", *(f"s = {column}" if column else "on dies" for column in columns)])
+        yield row(["---"] * (2 + len(columns)))
+        for name, entry in ways.items():
+            shares = [100 * np.array(entry["right"][column]) / entry["samples"] for column in columns]
+            yield row([name, number(100 * entry["itself"] / entry["samples"]), *(
+                f"{number(share.mean())} +- {number(share.std(ddof=1))}, {number(share.min())}" for share in shares)])
+        yield ""
+
+
 def text(root: Path = RESULTS) -> str:
     """The page."""
-    return "\n".join([HEAD, *tables(root), *curves(root), *pcm(root), *sweeps(root)]).rstrip() + "\n"
+    return "\n".join([HEAD, *tables(root), *curves(root), *pcm(root), *beyond(root), *sweeps(root)]).rstrip() + "\n"
 
 
 def main() -> int:
