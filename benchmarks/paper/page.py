@@ -162,12 +162,12 @@ def pcm(root: Path = RESULTS) -> Iterator[str]:
 
 
 _BEYOND = {
-    "neurons": ("Beyond weights: thresholds and time constants, too", "ECG, LSNN; every weight and bias times N(1, s^2), "
-                "every threshold and time constant times a lognormal number of the same spread s; trained for s = 0.3"),
-    "dynap": ("Beyond weights: circuits of a DYNAP-SE2", "Digits on circuits; every current of every bias and synapse as "
-              "the profile dynap_se2 spreads it"),
-    "pcm": ("Beyond weights: phase-change memory with 8-bit converters", "Speech, LSNN, on pcm_joshi an hour after "
-            "programming, 8-bit converters, global drift compensation"),
+    "neurons": ("thresholds and time constants, too", "ECG, LSNN; every weight and bias times N(1, s^2), every threshold "
+                "and time constant times a lognormal number of the same spread s; trained for s = 0.3"),
+    "dynap": ("circuits of a DYNAP-SE2", "Digits on circuits; every current of every bias and synapse as the profile "
+              "dynap_se2 spreads it"),
+    "pcm": ("phase-change memory with 8-bit converters", "Speech, LSNN, on pcm_joshi an hour after programming, 8-bit "
+            "converters, global drift compensation"),
 }
 
 
@@ -179,9 +179,9 @@ def beyond(root: Path = RESULTS) -> Iterator[str]:
         title, about = _BEYOND[asked["scenario"]]
         columns = list(next(iter(ways.values()))["right"])
         epochs = f"{asked['epochs']} epochs" if asked["epochs"] else "the task's epochs"
-        yield f"## {title}\n"
-        yield (f"{about}. {epochs[0].upper()}{epochs[1:]}, seed {asked['seed']}, {asked['dies']} dies: mean +- standard "
-               "deviation, least die.\n")
+        yield f"## Beyond weights: {title}\n"
+        yield (f"{about}. {epochs[0].upper()}{epochs[1:]}, seed {asked['seed']}, {asked['dies']} dies: mean +- "
+               "standard deviation, least die.\n")
         yield row(["trained", "itself", *(f"s = {column}" if column else "on dies" for column in columns)])
         yield row(["---"] * (2 + len(columns)))
         for name, entry in ways.items():
