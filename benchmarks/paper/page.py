@@ -162,8 +162,8 @@ def pcm(root: Path = RESULTS) -> Iterator[str]:
 
 
 _BEYOND = {
-    "neurons": ("thresholds and time constants, too", "ECG, LSNN; every weight and bias times N(1, s^2), every threshold "
-                "and time constant times a lognormal number of the same spread s; trained for s = 0.3"),
+    "neurons": ("thresholds and time constants, too", "ECG, LSNN; every weight and bias times N(1, s^2), every "
+                "threshold and time constant times a lognormal number of the same spread s; trained for s = 0.3"),
     "dynap": ("circuits of a DYNAP-SE2", "Digits on circuits; every current of every bias and synapse as the profile "
               "dynap_se2 spreads it"),
     "pcm": ("phase-change memory with 8-bit converters", "Speech, LSNN, on pcm_joshi an hour after programming, 8-bit "
