@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from neurosim.tasks import Split, Task
 from neurosim.training import RECIPES, make_recipe
 
 
-@pytest.fixture()
+@pytest.fixture
 def small(monkeypatch, tmp_path) -> Cell:
     """A cell of the ECG experiment with few random beats in the place of the real ones, and its results elsewhere."""
     draw = np.random.default_rng(0)
@@ -38,7 +39,7 @@ def test_cell_is_computed_once_and_the_same_again(small, tmp_path):
     stored = json.loads(small.file.read_text())
     assert stored == first
     assert [len(first["right"][str(level)]) for level in LEVELS] == [1, 3, 3, 3, 3, 3]
-    assert all(0 <= right <= 12 for right in sum(first["right"].values(), []))
+    assert all(0 <= right <= 12 for of in first["right"].values() for right in of)
     assert not list((tmp_path / "a").glob("*.checkpoint"))
     small.file.unlink()
     assert result_of(small, tmp_path / "b") == first
@@ -65,7 +66,7 @@ def test_dies_of_the_torch_path_scale_with_the_level(small, tmp_path):
 def test_statistics_are_those_of_a_hand_calculation():
     results = [{"samples": 10, "right": {str(level): right for level in LEVELS}} for right in ([8, 10], [9, 9], [6, 6])]
     found = statistics(results)["0.3"]
-    assert found["mean"] == pytest.approx(80) and found["min"] == pytest.approx(60)
+    assert (found["mean"], found["min"]) == pytest.approx((80, 60))
     assert found["sd"] == pytest.approx(np.std([80, 100, 90, 90, 60, 60], ddof=1))
     half = 4.302652729911275 * np.std([90, 90, 60], ddof=1) / 3**0.5  # t of 97.5 % with 2 degrees of freedom
     assert (found["low"], found["high"]) == pytest.approx((80 - half, 80 + half))
@@ -86,7 +87,7 @@ def test_published_cells_have_every_level_and_fall_with_it():
         for cells_of in table.values():
             assert len(cells_of) == len(LEVELS)
             means = [mean for mean, _, _ in cells_of]
-            assert all(a > b - 0.2 for a, b in zip(means, means[1:], strict=False))
+            assert all(a > b - 0.2 for a, b in itertools.pairwise(means))
             assert all(least <= mean for mean, _, least in cells_of)
 
 
@@ -103,7 +104,8 @@ def test_choice_asks_for_a_sweep_and_takes_what_it_chose(monkeypatch, tmp_path):
 def test_page_shows_the_results_beside_what_was_published(small, tmp_path):
     result_of(small, tmp_path)
     text = page.text(tmp_path / "results")
-    assert "## ecg, 2 epochs" in text and "| forward_noise | eta=0.2 | 1 |" in text
+    assert "## ecg, 2 epochs" in text
+    assert "| forward_noise | eta=0.2 | 1 |" in text
     small = replace(small, method="forward_noise_published")
     result_of(small, tmp_path)
     assert "*98.59 +- 0.52, 95.30*" in page.text(tmp_path / "results")
