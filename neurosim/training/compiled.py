@@ -1,8 +1,8 @@
 """Loops over time in torch's operations; on a GPU compiled, a few steps in one function.
 
 There the launch of each small operation costs more than its arithmetic. `torch.compile` makes one kernel of all that
-stands between two matrix products, forward and back. It needs seconds to a minute when a network is run for the first
-time; torch keeps what it has made on disk. The equations are the same; sums are rounded in another order.
+stands between two matrix products, forward and back. A network's first batch waits for it, a minute or more; torch
+keeps what it has made on disk. The equations are the same; sums are rounded in another order.
 """
 
 from __future__ import annotations
