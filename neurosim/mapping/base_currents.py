@@ -82,9 +82,12 @@ def fit_bases(weights: np.ndarray, currents: np.ndarray, bases: int = 4) -> np.n
         return order[:bases]
     few = max(1, min(_MORE // _STARTS, 4096 // found.sorted.size))  # a small problem can afford more starts
     fitted = _least_squares(found, _starts(found.sorted, bases, few * _STARTS), ladder[-1])
+    rungs = np.searchsorted((ladder[1:] + ladder[:-1]) / 2, np.sort(fitted, axis=1))
+    rungs = np.unique(rungs, axis=0)
+    rungs = rungs[np.argsort(found.assign(ladder[rungs])[2], kind="stable")]
     best, least = None, np.inf
-    for start in fitted[:min(few, 4) * _KEPT]:
-        codes, error = _on_the_ladder(found, ladder, np.abs(ladder - start[:, None]).argmin(1))
+    for start in rungs[:min(few, 4) * _KEPT]:
+        codes, error = _on_the_ladder(found, ladder, start)
         if error < least:
             best, least = codes, error
     return order[np.sort(best)]

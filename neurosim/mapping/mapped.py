@@ -14,6 +14,7 @@ from neurosim.mapping.arrays import DeviceArray, SpreadArray, on_crossbar, quant
 from neurosim.mapping.circuit import WordArray, map_circuit
 from neurosim.mapping.configuration import Configuration
 from neurosim.mapping.limits import refuse_what_does_not_fit
+from neurosim.mapping.weight_bound import core_errors
 from neurosim.mapping.wiring import fan_out
 from neurosim.network import DPINeuron, Network, Population
 from neurosim.profile import Profile
@@ -86,6 +87,15 @@ class MappedNetwork:
             rows.append(row)
         return rows
 
+    @cached_property
+    def core_errors(self) -> dict[int, tuple[float, float]]:
+        """For each core whose words add up base currents: the error of its weights (root mean square, relative), and
+        what no choice of currents gets below."""
+        circuit = self.profile.circuit
+        if self.configuration is None or circuit.size.coding != "mask":
+            return {}
+        return core_errors(self.network, self.configuration, self.arrays, int(circuit.size.base_currents.value))
+
     def __str__(self) -> str:
         lines = [f"{len(self.arrays)} device arrays, {self.devices} devices on {self.profile.name}",
                  f"  {'array':24} {'shape':>16} {'as':>9} {'devices':>9} {'tiles':>5}  {'weight / siemens':>19}  "
@@ -106,6 +116,8 @@ class MappedNetwork:
                          f"read noise {'with every read' if crossbar.read_noise else 'none'}")
         if self.configuration is not None:
             lines += self.configuration.summary(self.profile)
+            lines += [f"  core {core}: weights off by {off:.2%} (rms); no base currents get below {least:.2%}"
+                      for core, (off, least) in self.core_errors.items()]
         return "\n".join(lines)
 
     __repr__ = __str__

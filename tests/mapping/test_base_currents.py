@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosim.devices import table_currents
+from neurosim.mapping import weight_bound
 from neurosim.mapping.base_currents import fit_bases, fit_repeats, masks_of
+from neurosim.mapping.weight_bound import least_error
 from neurosim.profile import load_profile
 
 BITS = np.array(list(itertools.product((0, 1), repeat=4)))[:, ::-1].astype(float)  # row m is mask m
@@ -50,6 +52,39 @@ def test_base_currents_reach_the_optimum_of_brute_force(kind):
     ladder = np.geomspace(1e-5, 1, 200_001)  # steps of 0.006 %
     found = squared_error(weights, ladder[fit_bases(weights, ladder)])
     assert np.sqrt(found) <= np.sqrt(best) + 5e-4, "0.05 % of the largest weight"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_on_a_small_table_no_set_of_codes_does_better_and_the_bound_is_below_all(seed):
+    """All sets of four of 20 currents of the real table, or fewer where currents are equal."""
+    rng = np.random.default_rng(seed)
+    size = rng.integers(3, 40)
+    weights = [rng.uniform(0, 90e-9, size), rng.exponential(20e-9, size), np.abs(rng.normal(0, 20e-9, size))][seed % 3]
+    ladder = rng.choice(LADDER[LADDER > 0.5e-9], 20, replace=False)
+    sums = ladder[np.array(list(itertools.combinations(range(20), 4)))] @ BITS.T
+    best = min(((weights[None, :, None] - part[:, None]) ** 2).min(2).sum(1).min() for part in np.array_split(sums, 10))
+    assert squared_error(weights, ladder[fit_bases(weights, ladder)]) <= best * (1 + 1e-9)
+    assert 0 < least_error(weights) < best or size <= 15
+
+
+@pytest.mark.parametrize("bases", [1, 2])
+def test_the_bound_is_the_optimum_of_free_values(bases):
+    """All ways to cut ten weights in order into a group at 0 and groups at their means."""
+    weights = np.sort(np.random.default_rng(bases).exponential(1, 10))
+    wanted = min(
+        float(sum(((part - part.mean()) ** 2).sum() if at else (part**2).sum()
+                  for at, part in enumerate(np.split(weights, cuts)) if part.size))
+        for cuts in itertools.combinations_with_replacement(range(11), (1 << bases) - 1))
+    assert least_error(weights, bases) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_bound_of_many_weights_is_below_that_of_all_of_them(monkeypatch):
+    """Groups of neighbours lose a little of the bound, and never exceed it."""
+    weights = np.abs(np.random.default_rng(3).normal(0, 20e-9, 1500))
+    grouped = least_error(weights)
+    monkeypatch.setattr(weight_bound, "_BINS", 1500)
+    assert 0.6 * least_error(weights) < grouped <= least_error(weights)
+    assert least_error(weights) < squared_error(weights, LADDER[fit_bases(weights, LADDER)])
 
 
 @settings(max_examples=15)

@@ -65,6 +65,15 @@ def test_network_to_configuration_and_back(tmp_path, profile):
     assert max(array.error for array in again.arrays) < 1e-6
 
 
+def test_the_report_says_how_far_each_core_is_from_what_any_currents_could_do():
+    mapped = ns.map_network(chain(SE2), SE2)
+    assert set(mapped.core_errors) == set(np.unique(mapped.configuration.words.core).tolist())
+    for core, (off, least) in mapped.core_errors.items():
+        assert 0 < least < off < 2 * least, "the bound says something"
+        assert f"core {core}: weights off by {off:.2%} (rms); no base currents get below {least:.2%}" in str(mapped)
+    assert ns.map_network(chain(SE1), SE1).core_errors == {}, "a weight is a word written several times"
+
+
 def test_a_configuration_obeys_the_chip():
     mapped = ns.map_network(chain(SE2), SE2)
     conf, size = mapped.configuration, SE2.circuit.size
