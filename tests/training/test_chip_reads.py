@@ -81,6 +81,24 @@ def test_a_die_that_is_read_in_training_is_that_of_deployment(name: str, reads: 
     assert abs(found - ideal).max() > 1e-3 * abs(ideal).max()
 
 
+@pytest.mark.parametrize("wires", [{"level": "nonlinear"}, {"level": "full", "row_off": "floating"},
+                                   {"level": "full", "row_off": "gated"}])
+def test_currents_that_are_solved_for_are_those_of_deployment(wires: dict[str, str]) -> None:
+    values = {"column_resistance": 5.0, "row_resistance": 5.0, **wires}
+    profile = load_profile("reram_milo").with_values({"dac.v_read": 0.2, "adc.bits": 7, **{
+        f"wires.{key}": value for key, value in values.items()}})
+    x = inputs().double()[:3] * (inputs(1)[:3] > 0.5)
+    net, chip = _linear(profile, x)
+    with torch.no_grad(), chip.eval().shown_as(1, 3):
+        found = chip(x).numpy()
+    parameters, how = Dies(chip.mapped(), 3, ranges=chip._ranges).as_run(1, np.float64)
+    expected = run(chip.mapped().network, x.numpy(), parameters, reads=how, dtype=np.float64).output
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * abs(expected).max())
+    chip.train()
+    chip(x).sum().backward()
+    assert net.weight.grad.any()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_nominal_devices_are_read_without_noise_and_every_parameter_is_trained(name: str) -> None:
     module, make = case(name)
