@@ -19,7 +19,7 @@ PROFILES = {"pcm_hermes": 86400.0, "dynap_se2": None}
 #: what is varied, of which recipe, on which chip: in each search the same dies at every setting
 SEARCHES = {"time": ("robust", "pcm_hermes", ["time=3600,86400,2592000,31557600"]),
             "mismatch": ("robust", "mismatch", ["mismatch=0:0.5:0.1"]),
-            "levels": ("robust", "pcm_hermes", ["crossbar.levels=4,8,32", "neuron.threshold_scale=0.8:1.2:0.2"])}
+            "thresholds": ("robust", "dynap_se2", ["neuron.threshold_scale=0.7:1.3:0.1"])}
 #: recipes that are attacked, and looked around from; of how many samples, in which sizes
 ATTACKED, SAMPLES, SIZES = ("standard", "robust"), 200, (0.02, 0.05, 0.1, 0.2, 0.3)
 _SEARCHED = 50  # dies of a search, at most

@@ -85,7 +85,7 @@ class Examination:
         """The part that costs the die most, of these kinds; None where none stands out (see above)."""
         tried = np.isin(self.dataset["kind"].values, kinds)
         good = tried & (self.chance * max(tried.sum(), 1) < _DOUBT) & (self.gain > self.control)
-        return int(np.where(good, self.gain - self.control, -np.inf).argmax()) if good.any() else None
+        return int(np.where(good, self.gain, -np.inf).argmax()) if good.any() else None
 
     def sentences(self) -> list[str]:
         """The answer in words."""
