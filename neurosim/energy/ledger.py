@@ -17,7 +17,7 @@ cells      siemens that the driven rows put under voltage, times ``x^2`` (or ``|
 reads      reads of an array: steps in which an input was active, and each slice of a serial input in which one was; a
            convolution is read once for each output position
 conversions  outputs converted in these reads, for each tile along the inputs; columns, where the chip's converters do
-             that: as many as the kernels convert
+             that: as many as the kernels convert, a reference column with each output that subtracts it
 digital    partial sums added and outputs scaled: one for each conversion
 bits       bits in (1 a spike, else those of the [dac], or `INPUT_BITS`) and out (of the [adc], or `OUTPUT_BITS`) of
            tiles
