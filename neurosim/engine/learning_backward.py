@@ -23,9 +23,15 @@ from neurosim.engine.learning_forward import FAST_SIGMOID, SAMPLES, SUBTRACT_NOW
 from neurosim.engine.neurons import HOLD, NONE, SUBTRACT, ZERO
 from neurosim.engine.panels import add_product, set_product
 
-SPARSE = 0.06  # share of neurons with a derivative up to which only their rows of the recurrent product are computed
+SPARSE = 0.2  # share of neurons with a derivative up to which only their rows of the recurrent product are computed
 STEPS = 4  # so many give the gradient of the weights in one product
 BUSY = 0.3  # spikes per neuron and step from which on one product is quicker than a row of the gradient for each spike
+
+
+# of each byte: how many bits are set, and which; without a branch for each bit
+_HOW_MANY = np.array([bits.bit_count() for bits in range(256)])
+_WHICH = np.array([[*(b for b in range(8) if bits >> b & 1), *(b for b in range(8) if not bits >> b & 1)]
+                   for bits in range(256)])
 
 
 class Carry(NamedTuple):
@@ -43,14 +49,13 @@ def _sparse_products(total, rows, after, mask):
     """``total[b, i] += rows[i] . after[b]`` where the bit b of `mask[i]` is set."""
     zero = rows.dtype.type(0)
     for i in range(mask.size):
-        if mask[i]:
-            row = rows[i]
-            for b in range(total.shape[0]):
-                if (mask[i] >> b) & 1:
-                    dot = zero
-                    for j in range(row.size):
-                        dot += row[j] * after[b, j]
-                    total[b, i] += dot
+        row = rows[i]
+        for k in range(_HOW_MANY[mask[i]]):
+            b = _WHICH[mask[i], k]
+            dot = zero
+            for j in range(row.size):
+                dot += row[j] * after[b, j]
+            total[b, i] += dot
 
 
 @part
