@@ -23,13 +23,14 @@ MODELS = {"spiking_mlp": spiking_mlp, "lsnn": LSNN, "cnn": CNN}
 @dataclass(frozen=True)
 class Defaults:
     """model: a name in `MODELS`; size: its own arguments; training: arguments of `train`; task: options that the task
-    must be loaded with for this model; chip: of `OnChip`, in mode "noise"."""
+    must be loaded with for this model; chip: of `OnChip`, in mode "noise"; sizes: others for chip types by name."""
 
     model: str
     size: Mapping[str, object] = field(default_factory=dict)
     training: Mapping[str, object] = field(default_factory=dict)
     task: Mapping[str, object] = field(default_factory=dict)
     chip: Mapping[str, object] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 #: by the name of the task; ECG, speech and Fashion-MNIST as Buechel, Faber and Muir, ICLR 2022
@@ -52,10 +53,10 @@ CIRCUITS: dict[str, Defaults] = {
     "digits": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "gain": 10.0, "growth": 0.9,
                                            "growth_out": 2.2},
                        {"learning_rate": [(20, 0.1), (10, 0.02)], "batch_size": 128}, {"coding": "rate"},
-                       {"per_step": 4}),
+                       {"per_step": 4}, {"dynap_se1": {"gain": 80.0}}),
     "ecg": Defaults("circuit_network", {"hidden": 64, "recurrent": False, "gain": 40.0, "growth": 4.5,
                                         "growth_out": 3.0},
-                    {"learning_rate": [(6, 0.04), (3, 0.01)], "batch_size": 100}, {"coding": "levels", "levels": 16},
+                    {"learning_rate": [(5, 0.04), (1, 0.01)], "batch_size": 100}, {"coding": "levels", "levels": 16},
                     {"per_step": 2}),
 }
 
@@ -69,7 +70,8 @@ def build_circuit(task: str, channels: int, classes: int, seed: int, profile: Pr
     make the current several times as large. growth, growth_out: of a weight of 1 in ln I of a synapse far below its
     gain current, which makes initial weights the same thing on every chip.
     """
-    given = _sized(circuit_defaults(task), size)
+    chosen = circuit_defaults(task)
+    given = _sized(chosen, {**chosen.sizes.get(profile.name, {}), **size})
     fields = chip_fields(profile)
     fields["i_gain_ampa"] = fields["i_gain_gaba"] = given.pop("gain") * fields["i_0"]
     layer = DPINeuron(**fields)

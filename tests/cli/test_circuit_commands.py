@@ -94,7 +94,7 @@ def test_train_ends_with_a_net_that_maps_and_runs_on_dies(call, tmp_path):
     assert code == 0, err
     found = json.loads(out)
     assert {row["kind"] for row in found["mapping"]} == {"words"}
-    assert found["test_accuracy"] > 0.8
+    assert found["test_accuracy"] > 0.6
     code, out, err = call("deploy", model, "--profile", "dynap_se2", "--dies", 4, "--out", results, "--json")
     assert code == 0, err
     assert json.loads(out)["ideal_accuracy"] == found["test_accuracy"]

@@ -74,7 +74,7 @@ def test_initial_weights_do_the_same_to_a_synapse_of_every_chip(name):
 def test_plain_adam_learns_the_digits_and_the_net_lands_on_the_chip():
     task = ns.load_task("digits", coding="rate")
     model = build_circuit("digits", 64, 10, 0, SE2, task.dt)
-    trained = train(model, task.train.inputs, task.train.labels, epochs=3, batch_size=128, learning_rate=0.1, seed=0,
+    trained = train(model, task.train.inputs, task.train.labels, epochs=7, batch_size=128, learning_rate=0.1, seed=0,
                     validation=(task.validation.inputs, task.validation.labels))
     assert trained.history["validation_accuracy"][-1] > 0.85
     mapped = ns.map_network(trained.model.to_network(task.dt), SE2)
