@@ -142,7 +142,7 @@ class OnChip(nn.Module):
     learn_ranges:
         Of the converters, with reads: one factor for the inputs and one for the currents of each array, see
         `neurosim.training.rounding`; else they stay what `find_ranges` gives for the sample at the beginning. A range
-        that the chip fixes is not learnt. `to_network` hands them to deployment.
+        that the chip fixes, of inputs or of currents, is not learnt. `to_network` hands them to deployment.
 
     Raises
     ------
@@ -231,7 +231,15 @@ class OnChip(nn.Module):
         self.module.train(training)
         if not (self.reads and self.learn_ranges):
             return network
-        return replace(network, ranges=LearntRanges(learnt(self._ranges, self.range_factors), layout(self._chip)))
+        ranges = learnt(self._ranges, self._learnable(self.range_factors))
+        return replace(network, ranges=LearntRanges(ranges, layout(self._chip)))
+
+    def _learnable(self, factors: torch.Tensor | None) -> torch.Tensor | None:
+        """Logarithms of the factors on ranges of inputs and of currents; 0 where the chip has fixed them."""
+        if factors is None:
+            return None
+        return factors * factors.new_tensor([part is None or part.range != "fixed"
+                                             for part in (self._chip.dac, self._chip.adc)])
 
     def _mapped_with(self, tensors: Mapping[str, torch.Tensor]) -> MappedNetwork:
         used = sorted({link.tensor for link in self._links.values()})
@@ -261,7 +269,7 @@ class OnChip(nn.Module):
         """
         tensors = tensors_of(self.module)
         parameters = dict(parameters or {})
-        factors = parameters.pop("range_factors", self.range_factors)
+        factors = self._learnable(parameters.pop("range_factors", self.range_factors))
         for name, value in parameters.items():
             tensors[name.removeprefix("module.")] = value
         mapped = self._mapped_with(tensors)

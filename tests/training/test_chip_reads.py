@@ -284,6 +284,18 @@ def test_learnt_ranges_are_stored_and_deployed_with(tmp_path: Path) -> None:
     assert not fixed.to_network().ranges.arrays
 
 
+def test_a_range_that_the_chip_fixes_is_not_learnt() -> None:
+    profile = load_profile("pcm_hermes").with_values({
+        **CONVERTERS, "dac.range": "fixed", "dac.full_scale": 1.5, "adc.range": "fixed", "adc.full_scale": 2e-6})
+    chip = OnChip(mlp(), profile, inputs().numpy(), reads=True, mode="nominal").train()
+    with torch.no_grad():
+        chip.range_factors += 1.0
+    output_of(chip(inputs(1))).square().sum().backward()
+    assert not chip.range_factors.grad.any()
+    ranges = chip.to_network().ranges.arrays
+    assert ranges["fc1/weight"] == Ranges(1.5)
+
+
 def test_damaged_ranges_are_refused() -> None:
     good = LearntRanges({"a/weight": Ranges(1.0, np.array(2.0))}, "x").as_plain()
     assert LearntRanges.from_plain(good).arrays["a/weight"].currents == 2.0
