@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import report_cases as cases
 from chromium import browser
 
 import neurosim as ns
+
+pytestmark = pytest.mark.slow
 
 SIZES = """[...document.querySelectorAll("figure svg")].map(svg => {
   const box = svg.getBoundingClientRect(), drawn = svg.getBBox();
