@@ -87,11 +87,14 @@ class Dies:
     def read_tiles(self, die: int, array: DeviceArray, dtype: np.dtype = np.float32,
                    seen: np.ndarray | None = None) -> Read:
         """How one array of a die is read, converters or not; seen: what `effective` gives, where it is known."""
+        if self._readout.direct:
+            found = self._programmed.rows(die, array, self._targets[array.name], self._readout.unit, np.dtype(dtype))
+            if found is not None:
+                return self._readout.read_rows(die, array, *found, np.dtype(dtype))
         devices = self._devices(die, array)
         noisy = self._programmed.crossbar.read_noise is not None
         noise = array.planes(self._programmed.read_sd(devices)) if noisy else None
-        return self._readout.read(die, array, array.planes(devices.conductance), noise, np.dtype(dtype),
-                                  seen)
+        return self._readout.read(die, array, array.planes(devices.conductance), noise, np.dtype(dtype), seen)
 
     def as_run(self, die: int,
                dtype: np.dtype = np.float32) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Read]]:

@@ -19,7 +19,7 @@ from neurosim.devices import (
     stuck,
     write_verify,
 )
-from neurosim.dies.sampler import sample
+from neurosim.dies.sampler import Writing, sample, sample_rows
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray
 from neurosim.profile import Crossbar, Curve
@@ -93,9 +93,8 @@ class Programmed:
         if array.spread is not None:
             factor = spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), size))
             nominal = self.targets(nominal.target * factor)
-        written = crossbar.programming
-        if written is not None and crossbar.verify is None and written.distribution == "normal":
-            g, pulses = self._sampled(die, array.index, nominal), None
+        if self._at_once:
+            g, pulses = sample(*self._keys(die, array.index), self._writing(nominal)), None
         else:
             g, pulses = self._written(die, array.index, nominal)
             if nominal.exponent_mean is not None:
@@ -160,18 +159,46 @@ class Programmed:
             if relative is None:
                 relative = np.maximum(evaluate(noise.relative, devices.target), 0)
             sd = relative * devices.conductance
-        if noise.t_read is not None:
-            time = self.crossbar.t0 if self.time is None else self.time
-            sd = sd * np.float32(flicker_growth(time, noise.t_read.value))
-        return np.asarray(sd, np.float32)
+        return np.asarray(sd * np.float32(self._growth), np.float32)
 
-    def _sampled(self, die: int, index: int, nominal: Targets) -> np.ndarray:
-        """`_written` and drift in one pass, for the usual case."""
+    def rows(self, die: int, array: DeviceArray, nominal: Targets, unit: float,
+             dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+        """Sums over the planes of one die in units of `unit`, and the variance of a read: `Tiles.rows` and `.variance`.
+
+        What `devices`, `read_sd` and `engine.summed_rows` give, in one pass; None where only those can.
+        """
+        crossbar, noise = self.crossbar, self.crossbar.read_noise
+        if (not self._at_once or array.spread is not None or array.reference.size or crossbar.stuck is not None
+                or (crossbar.relaxation is not None and self.time is not None)
+                or (noise is not None and noise.relative is None)):
+            return None
+        shape = (len(array.own), array.tiling.outputs, array.tiling.inputs)
+        return sample_rows(*self._keys(die, array.index), self._writing(nominal), nominal.relative, self._growth,
+                           array.coefficients / unit, shape, dtype)
+
+    @property
+    def _growth(self) -> float:
+        """Of the read noise, until the time of reading."""
+        noise = self.crossbar.read_noise
+        if noise is None or noise.t_read is None:
+            return 1.0
+        return flicker_growth(self.crossbar.t0 if self.time is None else self.time, noise.t_read.value)
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether devices are written and age in one pass: the usual case."""
+        written = self.crossbar.programming
+        return written is not None and self.crossbar.verify is None and written.distribution == "normal"
+
+    def _writing(self, nominal: Targets) -> Writing:
+        ages = nominal.exponent_mean is not None
+        return Writing(nominal.target, nominal.sigma, nominal.exponent_mean, nominal.exponent_sd,
+                       np.log(self.time / self.crossbar.drift.t0.value) if ages else 0.0)
+
+    def _keys(self, die: int, index: int) -> tuple[ProgramKey, ProgramKey]:
         write, drift = (ProgramKey(self.seed, die, index, effect, self.programming)
                         for effect in (Effect.PROGRAMMING, Effect.DRIFT))
-        ages = nominal.exponent_mean is not None
-        return sample(write, drift, nominal.target, nominal.sigma, nominal.exponent_mean, nominal.exponent_sd,
-                      np.log(self.time / self.crossbar.drift.t0.value) if ages else 0.0)
+        return write, drift
 
     def _written(self, die: int, index: int, nominal: Targets) -> tuple[np.ndarray, np.ndarray | None]:
         programming, verify, size = self.crossbar.programming, self.crossbar.verify, nominal.target.size

@@ -6,7 +6,7 @@ What is drawn here lives as long as the die: gains and offsets of converters, th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,52 +118,74 @@ class Readout:
         lines = [segments(wire, shape) if np.any(wire) else None for wire in (row, column)]
         return (None, lines[1]) if wires.level == "column" else (lines[0], lines[1])
 
-    def read(self, die: int, array: DeviceArray, planes: np.ndarray, read_sd: np.ndarray | None,
-             dtype: np.dtype, seen: np.ndarray | None = None) -> Read:
+    @property
+    def unit(self) -> float:
+        """Siemens of 1 within the kernels, g_max: squares of siemens come too near to the smallest float32."""
+        return self.profile.crossbar.g_max.value
+
+    @property
+    def direct(self) -> bool:
+        """Whether a read is that of sums of conductances as they stand: with nothing in front of them, none cut off."""
+        dac, adc, noise = self.profile.dac, self.profile.adc, self.profile.crossbar.read_noise
+        return (self.wires.level == "none" and not self.solved and not (noise is not None and noise.clipped)
+                and (dac is None or (not dac.gain.spread and dac.gain.value == 1))
+                and (adc is None or adc.converts != "column"))
+
+    def read(self, die: int, array: DeviceArray, planes: np.ndarray, read_sd: np.ndarray | None, dtype: np.dtype,
+             seen: np.ndarray | None = None) -> Read:
         """An array of a die as it is read; read_sd: of each device, siemens `[plane, *weight]`.
 
         Behind wires, the noise of a device is damped as its current is: to first order by g_eff / g. seen: the
         effective conductances, where they are known already.
         """
         seen = self.effective(die, array, planes) if seen is None else seen
-        tiling, ranges = array.tiling, self.ranges.get(array.name, Ranges())
-        separate, noise = self.profile.adc is not None and self.profile.adc.converts == "column", None
-        if read_sd is not None:
-            noise = self.profile.crossbar.read_noise
+        separate, unit = self._separate, self.unit
+        noise = None if read_sd is None else self.profile.crossbar.read_noise
         # the noise of a reference column is one for all outputs that have it: such columns are added up within a read
         apart = bool(array.reference.size) and noise is not None and not noise.clipped and not separate
-        shape = (seen.shape[0], tiling.outputs, tiling.inputs)
+        shape = (seen.shape[0], array.tiling.outputs, array.tiling.inputs)
         seen = seen.reshape(shape)
         if read_sd is not None:
             if self.wires.level != "none" and not self.solved:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     read_sd = read_sd * np.where(planes > 0, seen.reshape(planes.shape) / planes, 1)
             read_sd = read_sd.reshape(shape)
-        scale, offset = (by_tile(values, array) for values in (array.scale, array.offset))
-        # within the kernels the unit is g_max: squares of siemens come too near to the smallest float32
-        unit = self.profile.crossbar.g_max.value
-        scale = scale * unit
-        coefficients = array.coefficients[None, :, None]
-        if separate:
-            worth = coefficients * scale[:, None]
-        else:
-            worth = scale[:, None]
 
         def rows(values: np.ndarray, squares: bool) -> np.ndarray:
             if separate or apart:
                 return padded((np.square(values / unit) if squares else values / unit).transpose(2, 0, 1), dtype)
             return engine.summed_rows(values, array.coefficients / unit, dtype, squares)
 
+        none = np.empty((0, 0), dtype)
+        variance = none if read_sd is None else rows(read_sd, True)
+        read = self.read_rows(die, array, rows(seen, False), variance, dtype, apart)
+        if noise is not None and noise.clipped:
+            sampled = Sampled(seen / unit, read_sd / unit, array.coefficients, separate, array.devices, array.planes)
+            read = replace(read, sampled=sampled, tiles=read.tiles._replace(variance=none, floor=none))
+        if self.solved:
+            inputs = self.ranges.get(array.name, Ranges()).inputs
+            solver = Solver(self, die, array, planes, separate or apart, inputs, unit)
+            read = replace(read, currents=solver.currents)
+        return read
+
+    def read_rows(self, die: int, array: DeviceArray, rows: np.ndarray, variance: np.ndarray, dtype: np.dtype,
+                  apart: bool = False) -> Read:
+        """An array of a die as it is read, given `Tiles.rows` and `.variance`; apart: whether each column has its own.
+        """
+        tiling, ranges, adc = array.tiling, self.ranges.get(array.name, Ranges()), self.profile.adc
+        scale, offset = (by_tile(values, array) for values in (array.scale, array.offset))
+        scale = scale * self.unit
+        worth = array.coefficients[None, :, None] * scale[:, None] if self._separate else scale[:, None]
         floor = np.zeros(worth.shape)
-        if self.profile.adc is not None and self.profile.adc.noise.value:
-            floor += (self.profile.adc.noise.value * self._per_ampere(ranges) / unit) ** 2
-        noisy = read_sd is not None or floor.any()
+        if adc is not None and adc.noise.value:
+            floor += (adc.noise.value * self._per_ampere(ranges) / self.unit) ** 2
+        noise = self.profile.crossbar.read_noise if variance.size else None
+        noisy = variance.size or floor.any()
         if apart:  # that of the converter is in the first of its columns
             floor = floor * (np.arange(array.coefficients.size) == 0)[:, None] / array.coefficients[0] ** 2
         none = np.empty((0, 0), dtype)
         tiles = engine.Tiles(
-            rows=rows(seen, False), variance=none if read_sd is None else rows(read_sd, True),
-            floor=padded(floor, dtype) if noisy else none,
+            rows=rows, variance=variance, floor=padded(floor, dtype) if noisy else none,
             bounds=np.append(np.arange(0, tiling.inputs, tiling.tile_inputs), tiling.inputs),
             offset=none if offset is None else padded(offset[:, None], dtype),
             combined=np.array(array.coefficients if apart else [], dtype),
@@ -174,19 +196,15 @@ class Readout:
             inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial,
                             int(dac.slice_bits.value))
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
-        currents = None
-        if self.solved:
-            currents = Solver(self, die, array, planes, separate or apart, ranges.inputs, unit).currents
         slow = noise is not None and noise.slowest is not None
-        sampled = None
-        if noise is not None and noise.clipped:
-            sampled = Sampled(seen / unit, read_sd / unit, array.coefficients, separate, array.devices,
-                              array.planes)
-            tiles = tiles._replace(variance=none, floor=none)
         memory = flicker_memory(noise.slowest.value, self.dt) if slow else ()
-        shared = _shared_columns(array) if noisy and (separate or apart) and array.reference.size else None
-        return Read(tiles, key, memory, inputs, currents, 0 if self.profile.adc is None else worth.size, sampled,
-                    shared)
+        shared = _shared_columns(array) if noisy and (self._separate or apart) and array.reference.size else None
+        return Read(tiles, key, memory, inputs, converters=0 if adc is None else worth.size, shared=shared)
+
+    @property
+    def _separate(self) -> bool:
+        """Whether each column has converters of its own."""
+        return self.profile.adc is not None and self.profile.adc.converts == "column"
 
     def _per_ampere(self, ranges: Ranges) -> float:
         """Siemens times input for an ampere: the largest input stands for v_read, and so does a spike."""

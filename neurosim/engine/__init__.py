@@ -19,11 +19,11 @@ from neurosim.engine.reads import (
     input_codes,
     tile_codes,
 )
-from neurosim.engine.recurrent import Product, exact_product, gru, lstm, rnn
+from neurosim.engine.recurrent import Product, exact_product, gru, lstm, rnn, rnn_reads
 
 __all__ = [
     "CONVERTERS", "LANES", "Product", "Recurrence", "Tiles", "adaptive_lif", "aligned", "avg_pool", "conv2d",
     "cuba_lif", "dense_reads", "driven_rows", "exact_product", "gather", "gather_reads", "gru", "input_codes",
-    "leaky_integrator", "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "scaled_rows",
-    "scatter", "summed_rows", "survey", "tally", "tile_codes", "to_events",
+    "leaky_integrator", "lif", "linear", "lstm", "max_pool", "padded", "padded_rows", "patches", "rnn", "rnn_reads",
+    "scaled_rows", "scatter", "summed_rows", "survey", "tally", "tile_codes", "to_events",
 ]

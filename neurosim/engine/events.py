@@ -104,6 +104,7 @@ def survey(values, active, magnitudes, squares, most):
     """Count each column of `values [steps, inputs]`, on top of what is there: how often it is not 0 (active, int64),
     the sums of ``|x|`` and ``x^2``, and the largest ``|x|`` (float64). The result is in how many steps any is not 0.
     """
+    widest_vectors()
     busy = 0
     for i in range(values.shape[0]):
         found = 0

@@ -17,8 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim.engine.compiling import kernel
+from neurosim.engine.arrays import aligned
+from neurosim.engine.compiling import kernel, widest_vectors
+from neurosim.engine.panels import ROWS, set_part
 
+_AT_ONCE = 1 << 16  # sums that are to stay in the second-level cache
 EXACT, UNIFORM, SAR, RAMP, PIPELINE = range(5)
 Currents = Callable[[int, np.ndarray], np.ndarray]
 CONVERTERS = {"uniform": UNIFORM, "sar": SAR, "ramp": RAMP, "pipeline": PIPELINE}
@@ -63,6 +66,15 @@ class Recurrence(NamedTuple):
     noise: np.ndarray
     scratch: np.ndarray
     outside: np.ndarray
+
+
+class Room(NamedTuple):
+    """Scratch for some vectors: sums `[2, some, w]`, squared `[some, inputs]`, inputs `[some]`, found `[w]`."""
+
+    sums: np.ndarray
+    squared: np.ndarray
+    inputs: np.ndarray
+    found: np.ndarray
 
 
 @kernel
@@ -132,22 +144,27 @@ def convert(x, found, gain, shift, table, codes, half, n):
     uniform: ``floor(gain x + shift + half)``; the others compare the same number with their own levels. Codes end at
     the lowest and the highest one.
     """
+    widest_vectors()
     low, high = x.dtype.type(codes[1]), x.dtype.type(codes[2])
+    above = high + x.dtype.type(1)
     outside = 0
+    if codes[0] == UNIFORM:
+        for i in range(n):
+            value = gain[i] * x[i] + shift[i] + half
+            outside += (value < low) | (value >= above)
+            x[i] = min(max(np.floor(value), low), high)
+        return outside
     for i in range(n):
         value = gain[i] * x[i] + shift[i] + half
-        outside += (value < low) | (value >= high + x.dtype.type(1))
+        outside += (value < low) | (value >= above)
         x[i] = value
         found[i] = x.dtype.type(0)
     if codes[0] == SAR:
         _sar(x, found, table, low, n)
     elif codes[0] == RAMP:
         _ramp(x, table, low, n)
-    elif codes[0] == PIPELINE:
-        _pipeline(x, found, table, codes[1], codes[2], half, n)
     else:
-        for i in range(n):
-            x[i] = np.floor(x[i])
+        _pipeline(x, found, table, codes[1], codes[2], half, n)
     for i in range(n):
         x[i] = min(max(x[i], low), high)
     return outside
@@ -218,28 +235,35 @@ def gather_reads(pointers, indices, tiles, noise, bias, scratch, out, counts):
 
 
 @kernel
-def _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, counts):
-    """One tile's sums `[steps, w]` (and variances, and sums of inputs) to numbers, added to out where driven."""
+def _finish_tile(sums, spread, found, noise, read, tiles, t, inputs, driven, out, counts):
+    """One tile's sums `[vectors, w]` (and variances, and sums of inputs) to numbers, added to out where driven."""
+    widest_vectors()
     width, outputs = sums.shape[1], out.shape[1]
     for i in range(sums.shape[0]):
         if not driven[i]:
             continue
-        if spread.size:
-            for n in range(width):
-                sums[i, n] += np.sqrt(spread[i, n] + tiles.floor[t, n]) * noise[i, t * width + n]
-        elif tiles.floor.size:
-            for n in range(width):
-                sums[i, n] += np.sqrt(tiles.floor[t, n]) * noise[i, t * width + n]
-        columns = _combine(sums[i], tiles.combined)
+        x = sums[i]
+        if tiles.floor.size:
+            floor, z = tiles.floor[t], noise[i, read, t * width:(t + 1) * width]
+            if spread.size:
+                sampled = spread[i]
+                for n in range(width):
+                    x[n] += np.sqrt(sampled[n] + floor[n]) * z[n]
+            else:
+                for n in range(width):
+                    x[n] += np.sqrt(floor[n]) * z[n]
+        columns = _combine(x, tiles.combined)
         if tiles.codes[0] != EXACT:
-            counts[0] += convert(sums[i], found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes,
-                                 tiles.half, columns)
+            counts[0] += convert(x, found, tiles.gain[t], tiles.shift[t], tiles.table[t], tiles.codes, tiles.half,
+                                 columns)
+        total = out[i]
         for first in range(0, columns, outputs):
+            worth, column = tiles.worth[t, first:first + outputs], x[first:first + outputs]
             for n in range(outputs):
-                out[i, n] += tiles.worth[t, first + n] * sums[i, first + n]
+                total[n] += worth[n] * column[n]
         if tiles.offset.size:
             for n in range(outputs):
-                out[i, n] += tiles.offset[t, n] * inputs[i]
+                total[n] += tiles.offset[t, n] * inputs[i]
 
 
 @kernel
@@ -250,17 +274,20 @@ def tile_codes(sums, found, tiles, t):
 
 
 @kernel
-def _mark_driven(x, positions, driven):
+def mark_driven(x, positions, driven):
+    """`driven_rows`, into driven; the result is how many."""
+    count = 0
     for first in range(0, x.shape[0], positions):
-        found = False
-        for i in range(first, first + positions):
+        found, i = False, first
+        while not found and i < first + positions:
             for value in x[i]:
                 if value != 0:
                     found = True
                     break
-            if found:
-                break
+            i += 1
         driven[first:first + positions] = found
+        count += positions if found else 0
+    return count
 
 
 def driven_rows(x: np.ndarray, positions: int = 1) -> np.ndarray:
@@ -271,26 +298,67 @@ def driven_rows(x: np.ndarray, positions: int = 1) -> np.ndarray:
     array([ True,  True, False, False])
     """
     driven = np.empty(x.shape[0], np.bool_)
-    _mark_driven(x, positions, driven)
+    mark_driven(x, positions, driven)
     return driven
 
 
-def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, out: np.ndarray, counts: np.ndarray,
-                driven: np.ndarray, currents: Currents | None = None) -> None:
-    """``out += y`` for inputs x `[steps, inputs]` that are any numbers, on BLAS; noise `[steps, tiles w]`; driven, bool
-    `[steps]`: which of them are read.
+@kernel
+def read_vectors(x, tiles, noise, read, room, driven, out, counts):
+    """``out += y`` for vectors of any numbers, some of them at a time: see `dense_reads`; room: `Room`."""
+    widest_vectors()
+    scratch, squared, inputs = room.sums, room.squared, room.inputs
+    zero = x.dtype.type(0)
+    for first in range(0, x.shape[0], squared.shape[0]):
+        some = x[first:first + squared.shape[0]]
+        sums, spread = scratch[0, :some.shape[0]], scratch[1, :some.shape[0] if tiles.variance.size else 0]
+        for i in range(spread.shape[0]):
+            for n in range(x.shape[1]):
+                squared[i, n] = some[i, n] * some[i, n]
+        for t in range(tiles.worth.shape[0]):
+            begin, end = tiles.bounds[t], tiles.bounds[t + 1]
+            for i in range(sums.shape[0]):
+                for n in range(sums.shape[1]):
+                    sums[i, n] = zero
+            set_part(sums, sums, some, tiles.rows, begin, end)
+            for i in range(spread.shape[0]):
+                for n in range(spread.shape[1]):
+                    spread[i, n] = zero
+            if tiles.variance.size:
+                set_part(spread, spread, squared, tiles.variance, begin, end)
+            if tiles.offset.size:
+                for i in range(some.shape[0]):
+                    inputs[i] = zero
+                    for n in range(begin, end):
+                        inputs[i] += some[i, n]
+            own = slice(first, first + some.shape[0])
+            _finish_tile(sums, spread, room.found, noise[own], read, tiles, t, inputs, driven[own], out[own], counts)
 
-    currents: what gives a tile's sums where they are no product, ``currents(tile, x of its rows)``.
+
+def room(tiles: Tiles, vectors: int) -> Room:
+    """What `read_vectors` works in."""
+    (inputs, width), dtype = tiles.rows.shape, tiles.rows.dtype
+    some = min(vectors, max(ROWS, _AT_ONCE // width))
+    return Room(aligned((2, some, width), dtype), np.empty((some, inputs), dtype), np.empty(some, dtype),
+                np.empty(width, dtype))
+
+
+def dense_reads(x: np.ndarray, tiles: Tiles, noise: np.ndarray, read: int, out: np.ndarray, counts: np.ndarray,
+                driven: np.ndarray, currents: Currents | None = None) -> None:
+    """``out += y`` for inputs x `[vectors, inputs]` that are any numbers; driven, bool `[vectors]`: which are read.
+
+    noise `[vectors, reads, tiles w]`, of which this is the read `read`. currents: what gives a tile's sums where they
+    are no product, ``currents(tile, x of its rows)``.
     """
+    if currents is None:
+        read_vectors(x, tiles, noise, read, room(tiles, x.shape[0]), driven, out, counts)
+        return
+    found, inputs = np.empty(tiles.rows.shape[1], x.dtype), np.empty(x.shape[0], x.dtype)
     none = np.empty((0, 0), x.dtype)
-    found = np.empty(tiles.rows.shape[1], x.dtype)
-    squared = np.square(x) if tiles.variance.size else none
     for t in range(tiles.worth.shape[0]):
         rows = slice(tiles.bounds[t], tiles.bounds[t + 1])
-        sums = x[:, rows] @ tiles.rows[rows] if currents is None else currents(t, x[:, rows])
-        spread = squared[:, rows] @ tiles.variance[rows] if tiles.variance.size else none
-        inputs = x[:, rows].sum(axis=1) if tiles.offset.size else x[:0, 0]
-        _finish_tile(sums, spread, found, noise, tiles, t, inputs, driven, out, counts)
+        spread = np.square(x[:, rows]) @ tiles.variance[rows] if tiles.variance.size else none
+        np.sum(x[:, rows], axis=1, out=inputs)
+        _finish_tile(currents(t, x[:, rows]), spread, found, noise, read, tiles, t, inputs, driven, out, counts)
 
 
 def input_codes(x: np.ndarray, full_scale: float, bits: int, signed: bool) -> tuple[np.ndarray, float, int]:

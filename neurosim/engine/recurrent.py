@@ -3,7 +3,8 @@
 The equations are those of `neurosim.network.recurrent`. The weighted input of all steps comes in as one array, from one
 BLAS product; what is left for each step is the product with the state, for all samples at once, and the gates. Their
 sigmoids are ``(1 + tanh(x / 2)) / 2``: numpy's tanh is vectorised on every machine, the C library's exp is not. The
-product with the state is a function argument, so that a crossbar can stand in for BLAS.
+product with the state is a function argument, so that a crossbar can stand in for BLAS; an Elman network on crossbar
+tiles whose currents are products is one kernel, some samples at a time over all their steps.
 
 Here, `drive [batch, time, gates * units]` lies in the order of memory; `bias [gates * units]`; the gates one after the
 other; `out [batch, time, units]` is written.
@@ -15,7 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neurosim.engine.compiling import kernel
+from neurosim.engine.arrays import LANES, aligned
+from neurosim.engine.compiling import kernel, widest_vectors
+from neurosim.engine.maths import tanh
+from neurosim.engine.panels import ROWS
+from neurosim.engine.reads import Tiles, mark_driven, read_vectors, room
 
 #: ``product(state [batch, units], step)`` gives a new or reused array `[batch, gates * units]`, free to be changed
 Product = Callable[[np.ndarray, int], np.ndarray]
@@ -83,6 +88,53 @@ def _show(gates, squashed, state, out, step):
         for n in range(units):
             state[b, n] = (half * gates[b, 3 * units + n] + half) * squashed[b, n]
             out[b, step, n] = state[b, n]
+
+
+@kernel
+def _rnn_reads(drive, bias, tiles, noise, relu, room, driven, total, state, out, counts):
+    """Elman network whose recurrent weights are read from tiles, `state.shape[0]` samples at a time.
+
+    noise `[batch, time, tiles w]`. Before the first step there is no state, and nothing is read. The result is how many
+    states were.
+    """
+    widest_vectors()
+    zero, units, reads = out.dtype.type(0), out.shape[2], 0
+    for first in range(0, out.shape[0], state.shape[0]):
+        some = min(state.shape[0], out.shape[0] - first)
+        now, sums = state[:some], total[:some]
+        for step in range(out.shape[1]):
+            for b in range(some):
+                for n in range(sums.shape[1]):
+                    sums[b, n] = zero
+            if step > 0:
+                reads += mark_driven(now, 1, driven)
+                read_vectors(now, tiles, noise[first:first + some], step, room, driven, sums, counts)
+            for b in range(some):
+                line, given, new, to = sums[b], drive[first + b, step], now[b], out[first + b, step]
+                for n in range(units):
+                    new[n] = (line[n] + bias[n]) + given[n]
+                if relu:
+                    for n in range(units):
+                        new[n] = max(new[n], zero)
+                else:
+                    for n in range(units):
+                        new[n] = tanh(new[n])
+                for n in range(units):
+                    to[n] = new[n]
+    return reads
+
+
+def rnn_reads(drive: np.ndarray, bias: np.ndarray, tiles: Tiles, noise: np.ndarray, relu: bool, out: np.ndarray,
+              counts: np.ndarray) -> int:
+    """`rnn` with recurrent weights on crossbar tiles: how many states were read, and `out`.
+
+    noise `[batch, time, tiles w]`; counts as of `dense_reads`.
+    """
+    some, units = min(out.shape[0], ROWS), out.shape[2]
+    total = aligned((some, units + -units % LANES), out.dtype)
+    state = aligned((some, units), out.dtype)
+    return _rnn_reads(drive, bias, tiles, noise, relu, room(tiles, some), np.empty(some, np.bool_), total, state, out,
+                      counts)
 
 
 def rnn(drive: np.ndarray, bias: np.ndarray, product: Product, relu: bool, out: np.ndarray) -> None:

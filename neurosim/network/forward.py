@@ -40,7 +40,7 @@ from neurosim.network.layers import (
     Tanh,
 )
 from neurosim.network.network import Network, Node
-from neurosim.network.reads import Read, Saturation, read_conv, read_linear, read_product
+from neurosim.network.reads import Read, Saturation, read_conv, read_linear, read_product, read_rnn
 from neurosim.network.recurrent import GRU, LSTM, RNN, Recurrent
 from neurosim.network.signals import Block, Events, Signal
 
@@ -366,8 +366,12 @@ def _run_cell(step: Step, signal: Signal, block: Block, dtype: np.dtype,
     layer, rows, bias = step.node.layer, step.arrays["recurrent"], step.arrays["bias"]
     drive = np.ascontiguousarray(_dense(signal, (bias.size,), dtype)).reshape(block.batch, block.time, bias.size)
     out = np.empty((block.batch, block.time, rows.shape[0]), dtype)
-    if step.reads:
-        product = read_product(step.reads["recurrent"], block, bias.size, saturation[f"{step.node.name}/recurrent"])
+    read, count = step.reads.get("recurrent"), saturation.get(f"{step.node.name}/recurrent")
+    if read is not None and isinstance(layer, RNN):
+        read_rnn(read, drive, bias, layer.nonlinearity == "relu", block, out, count)
+        return out
+    if read is not None:
+        product = read_product(read, block, bias.size, count)
     else:
         product = engine.exact_product(rows, block.batch)
     if isinstance(layer, RNN):

@@ -15,7 +15,8 @@ from neurosim import engine
 from neurosim.network.signals import Block, Events
 from neurosim.streams import ReadKey, normal_reads
 
-_AT_ONCE = 1 << 20  # numbers of the widest array that are worked on at a time
+_AT_ONCE = 1 << 18  # numbers of the widest array that are worked on at a time: they stay in the second-level cache
+_TOGETHER = 8  # samples that go through the product with their state side by side
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,28 @@ def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.
         _read_sampled(read, x, places, positions, out, count, spikes)
         return
     # a read for each position and each bit, one after the other in the counter of its sample and step
-    noise = read.normals(samples, times, positions * read.passes(spikes))
-    _read_rows(read, x, noise.reshape(x.shape[0], -1) if noise.size else noise, out, count, spikes, positions)
+    passes = read.passes(spikes)
+    noise = _by_read(read.normals(samples, times, positions * passes), x.shape[0], passes)
+    _read_rows(read, x, noise, 0, out, count, spikes, positions)
+
+
+def read_rnn(read: Read, drive: np.ndarray, bias: np.ndarray, relu: bool, block: Block, out: np.ndarray,
+             count: Saturation) -> None:
+    """An Elman network whose recurrent weights are read: drive `[batch, time, units]`, see `engine.rnn`."""
+    if read.inputs is not None or read.currents is not None or read.sampled is not None:
+        engine.rnn(drive, bias, read_product(read, block, bias.size, count), relu, out)
+        return
+    for rows, samples in _chunks(read, block, 1, _TOGETHER):
+        own = slice(rows.start // block.time, rows.stop // block.time)
+        noise = _by_read(read.normals(samples, block.time), len(samples), block.time)
+        reads = engine.rnn_reads(drive[own], bias, read.tiles, noise, relu, out[own], count.currents[1:])
+        count.currents[0] += reads * read.converters
 
 
 def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> engine.Product:
     """The product of a recurrent cell with its state, `[batch, outputs]` at each step."""
-    noise = read.normals(_samples(block), block.time, read.passes(False))
-    if noise.size:  # step by step, all samples at once
-        noise = np.ascontiguousarray(noise.reshape(block.batch, block.time, -1).swapaxes(0, 1))
+    passes = read.passes(False)
+    noise = _by_read(read.normals(_samples(block), block.time, passes), block.batch, block.time * passes)
     width = outputs + -outputs % engine.LANES
     buffer = engine.aligned((block.batch, width), read.tiles.worth.dtype)
 
@@ -192,25 +206,29 @@ def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> e
         if step and read.sampled is not None:
             _read_sampled(read, state, [(sample, step) for sample in _samples(block)], 1, buffer, count, False)
         elif step:  # before the first there is no state, and nothing is read
-            _read_rows(read, state, noise[step] if noise.size else noise, buffer, count, False)
+            _read_rows(read, state, noise, step * passes, buffer, count, False)
         return buffer[:, :outputs]
 
     return product
 
 
-def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, out: np.ndarray, count: Saturation,
+def _by_read(noise: np.ndarray, vectors: int, reads: int) -> np.ndarray:
+    """Numbers of some reads of each vector, `[vectors, reads, columns]`; without any, nothing."""
+    return noise.reshape(vectors, reads, -1) if noise.size else np.empty((0, 0, 0), noise.dtype)
+
+
+def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, first: int, out: np.ndarray, count: Saturation,
                spikes: bool, positions: int = 1) -> None:
-    """``out += y``; noise `[rows, passes * columns]`; `positions` rows after another are read, or none of them is."""
+    """``out += y``; noise `[vectors, reads, columns]`, of which those of these inputs begin at `first`; `positions`
+    vectors after another are read, or none of them is."""
     inputs = None if spikes else read.inputs
     for k, (plane, factor) in enumerate(bit_planes(inputs, x, count)):
-        own = noise[:, k * read.columns:(k + 1) * read.columns] if noise.size else noise
-        own = np.ascontiguousarray(own)
         driven = engine.driven_rows(plane, positions)
         if factor == 1:
-            engine.dense_reads(plane, read.tiles, own, out, count.currents[1:], driven, read.currents)
+            engine.dense_reads(plane, read.tiles, noise, first + k, out, count.currents[1:], driven, read.currents)
         else:
             found = np.zeros_like(out)
-            engine.dense_reads(plane, read.tiles, own, found, count.currents[1:], driven, read.currents)
+            engine.dense_reads(plane, read.tiles, noise, first + k, found, count.currents[1:], driven, read.currents)
             out += out.dtype.type(factor) * found
         count.currents[0] += np.count_nonzero(driven) * read.converters
 
@@ -228,10 +246,9 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
             row = slice(i * positions + position, i * positions + position + 1)
             for k, (plane, factor) in enumerate(planes):
                 found, rows = np.zeros_like(out[row]), read.sampled.rows(z[position, k], tiles.rows.dtype)
-                engine.dense_reads(plane[row], tiles, z[0, :0], found, count.currents[1:], driven[k][row],
+                engine.dense_reads(plane[row], tiles, z[:0], 0, found, count.currents[1:], driven[k][row],
                                    lambda t, own, rows=rows: own @ rows[tiles.bounds[t]:tiles.bounds[t + 1]])
                 out[row] += out.dtype.type(factor) * found
-    count.currents[0] += sum(np.count_nonzero(own) for own in driven) * read.converters
 
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,
@@ -264,10 +281,10 @@ def _samples(block: Block) -> range:
     return range(block.samples.start, block.samples.stop)
 
 
-def _chunks(read: Read, block: Block, positions: int) -> Iterator[tuple[slice, range]]:
-    """Rows of a block's signal for some samples at a time, and the numbers of these samples."""
+def _chunks(read: Read, block: Block, positions: int, together: int = 1) -> Iterator[tuple[slice, range]]:
+    """Rows of a block's signal for some samples at a time, a multiple of `together`; the numbers of these samples."""
     width = positions * max(read.columns, read.tiles.rows.shape[0]) * block.time
-    size = max(1, _AT_ONCE // width)
+    size = max(1, _AT_ONCE // (width * together)) * together
     for first in range(0, block.batch, size):
         last = min(first + size, block.batch)
         yield (slice(first * block.time, last * block.time),

@@ -16,11 +16,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from neurosim.engine.compiling import widest_vectors
+from neurosim.engine.maths import as_bits, as_float
 from neurosim.streams.keys import DieKey, ReadKey
 from neurosim.streams.philox import fill_words
 
 _BLOCKS = 256  # counters a pass: 16 KiB of scratch stays in the first-level cache
-_F = np.float32
+_F, _I = np.float32, np.int32
 _LN2, _SQRT2, _UNIT, _HALF = _F(0.6931471805599453), _F(1.4142135623730951), _F(2.0**-32), _F(0.5)
 # ln(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1], and sin(2 pi x) / x in x^2 on [0, 1/16]
 _LOG = tuple(_F(c) for c in (1.0, -0.4999997913837433, 0.3333415985107422, -0.25002944469451904, 0.19958415627479553,
@@ -36,70 +38,72 @@ def _sin_turns(x):
 
 
 @njit(inline="always")
-def box_muller(radius_words, angle_words, uniform, bits, cosine, sine, n):
-    """One Box-Muller pair per lane; `bits` is `uniform` seen as int32."""
+def _box_muller(radius_word, angle_word):
+    uniform = (_F(radius_word) + _HALF) * _UNIT
+    # exponent and mantissa, the mantissa moved to [sqrt(1/2), sqrt(2))
+    bits = as_bits(uniform)
+    exponent = _I(_I(bits - _I(0x3F3504F3)) >> _I(23))
+    f = as_float(_I(bits - _I(exponent << _I(23)))) - _F(1.0)
+    p = _LOG[4] + f * (_LOG[5] + f * (_LOG[6] + f * (_LOG[7] + f * _LOG[8])))
+    p = _LOG[0] + f * (_LOG[1] + f * (_LOG[2] + f * (_LOG[3] + f * p)))
+    radius = np.sqrt(max(_F(-2.0) * (_F(exponent) * _LN2 + f * p), _F(0.0)))
+    turns = _F(_I(angle_word)) * _UNIT  # signed: [-1/2, 1/2)
+    size = abs(turns)
+    fold = min(size, _HALF - size)
+    return radius * _sin_turns(_F(0.25) - size), radius * _sin_turns(fold if turns > _F(0.0) else -fold)
+
+
+@njit(inline="always")
+def to_normals(words, normals, n):
+    """Normals of `n` blocks from their words, both `[4, n or more]`; a loop for each pair, as both are too long."""
     for i in range(n):
-        uniform[i] = (_F(radius_words[i]) + _HALF) * _UNIT
+        normals[0, i], normals[1, i] = _box_muller(words[0, i], words[1, i])
     for i in range(n):
-        # exponent and mantissa, the mantissa moved to [sqrt(1/2), sqrt(2))
-        exponent = ((bits[i] - np.int32(0x3F3504F3)) >> np.int32(23))
-        bits[i] = bits[i] - (exponent << np.int32(23))
-        sine[i] = _F(exponent)
-    for i in range(n):
-        f = uniform[i] - _F(1.0)
-        p = _LOG[4] + f * (_LOG[5] + f * (_LOG[6] + f * (_LOG[7] + f * _LOG[8])))
-        p = _LOG[0] + f * (_LOG[1] + f * (_LOG[2] + f * (_LOG[3] + f * p)))
-        uniform[i] = np.sqrt(max(_F(-2.0) * (sine[i] * _LN2 + f * p), _F(0.0)))
-    for i in range(n):
-        turns = _F(np.int32(angle_words[i])) * _UNIT  # signed: [-1/2, 1/2)
-        size = abs(turns)
-        fold = min(size, _HALF - size)
-        cosine[i] = uniform[i] * _sin_turns(_F(0.25) - size)
-        sine[i] = uniform[i] * _sin_turns(fold if turns > _F(0.0) else -fold)
+        normals[2, i], normals[3, i] = _box_muller(words[2, i], words[3, i])
+
+
+@njit(nogil=True, cache=True)
+def store(normals, count, out):
+    """The first numbers of `count` blocks, block by block, as many as there is room for."""
+    whole = min(count, out.size // 4)
+    for i in range(whole):
+        out[4 * i] = normals[0, i]
+        out[4 * i + 1] = normals[1, i]
+        out[4 * i + 2] = normals[2, i]
+        out[4 * i + 3] = normals[3, i]
+    for j in range(4 * whole, min(4 * count, out.size)):
+        out[j] = normals[j & 3, whole]
 
 
 @njit(nogil=True, cache=True)
 def _fill_normal(c1, c2, c3, k0, k1, out):
-    words = np.empty((4, _BLOCKS), np.uint32)
-    uniform, result = np.empty(_BLOCKS, np.float32), np.empty((4, _BLOCKS), np.float32)
-    bits = uniform.view(np.int32)
+    widest_vectors()
+    words, normals = np.empty((4, _BLOCKS), np.uint32), np.empty((4, _BLOCKS), np.float32)
     blocks = (out.size + 3) // 4
     for first in range(0, blocks, _BLOCKS):
         n = min(_BLOCKS, blocks - first)
         fill_words(first, n, c1, c2, c3, k0, k1, words)
-        box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
-        box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
-        start = 4 * first
-        whole = min(n, (out.size - start) // 4)
-        for i in range(whole):
-            out[start + 4 * i] = result[0, i]
-            out[start + 4 * i + 1] = result[1, i]
-            out[start + 4 * i + 2] = result[2, i]
-            out[start + 4 * i + 3] = result[3, i]
-        for j in range(start + 4 * whole, min(start + 4 * n, out.size)):
-            out[j] = result[j - start - 4 * whole, whole]
+        to_normals(words, normals, n)
+        store(normals, n, out[4 * first:])
 
 
 @njit(nogil=True, cache=True)
-def _fill_reads(die, first_sample, first_time, k0, k1, out):
-    """Rows of normals `[sample, time, columns]`, each row of the counter (die, sample, time); columns in fours."""
-    words = np.empty((4, _BLOCKS), np.uint32)
-    uniform, result = np.empty(_BLOCKS, np.float32), np.empty((4, _BLOCKS), np.float32)
-    bits = uniform.view(np.int32)
-    blocks = out.shape[2] // 4
-    for s in range(out.shape[0]):
-        for t in range(out.shape[1]):
-            for first in range(0, blocks, _BLOCKS):
-                n = min(_BLOCKS, blocks - first)
-                fill_words(first, n, die, np.uint64(first_sample + s), np.uint64(first_time + t), k0, k1, words)
-                box_muller(words[0], words[1], uniform, bits, result[0], result[1], n)
-                box_muller(words[2], words[3], uniform, bits, result[2], result[3], n)
-                row = out[s, t, 4 * first:4 * (first + n)]
-                for i in range(n):
-                    row[4 * i] = result[0, i]
-                    row[4 * i + 1] = result[1, i]
-                    row[4 * i + 2] = result[2, i]
-                    row[4 * i + 3] = result[3, i]
+def _fill_reads(die, first_sample, first_time, times, blocks, k0, k1, out):
+    """Rows of normals, one after the other: of `blocks` blocks each, of the counter (die, sample, time)."""
+    widest_vectors()
+    words, normals = np.empty((4, _BLOCKS), np.uint32), np.empty((4, _BLOCKS), np.float32)
+    total = out.size // 4
+    for first in range(0, total, _BLOCKS):
+        n = min(_BLOCKS, total - first)
+        done = 0
+        while done < n:  # as much of a row as there is, and as there is room for
+            row, block = (first + done) // blocks, (first + done) % blocks
+            count = min(n - done, blocks - block)
+            fill_words(block, count, die, np.uint64(first_sample + row // times), np.uint64(first_time + row % times),
+                       k0, k1, words, done)
+            done += count
+        to_normals(words, normals, n)
+        store(normals, n, out[4 * first:])
 
 
 @njit(nogil=True, cache=True)
@@ -142,7 +146,8 @@ def normal_reads(key: ReadKey, samples: int, times: int, columns: int) -> np.nda
     """
     out = np.empty((samples, times, columns + -columns % 4), np.float32)
     die, sample, time = key.counter
-    _fill_reads(np.uint64(die), sample, time, *(np.uint64(word) for word in key.key), out)
+    _fill_reads(np.uint64(die), sample, time, times, out.shape[2] // 4, *(np.uint64(word) for word in key.key),
+                out.reshape(-1))
     return out[:, :, :columns]
 
 

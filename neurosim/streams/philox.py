@@ -31,15 +31,17 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
 
 
 @njit(nogil=True, cache=True)
-def fill_words(first, count, c1, c2, c3, k0, k1, out):
-    """Words of the counters (first + i, c1, c2, c3), i < count.
+def fill_words(first, count, c1, c2, c3, k0, k1, out, place=0):
+    """Words of the counters (first + i, c1, c2, c3), i < count, in the columns of `out` from `place` on.
 
-    `out` is `[4, count or more]` uint32: row w holds word w of every block, so that all lanes store side by side. It
-    is no slice: what is not contiguous is not vectorised.
+    `out` is `[4, place + count or more]` uint32: row w holds word w of every block, so that all lanes store side by
+    side.
     """
+    at = np.uint64(place)  # without a sign: what may count from the end is not vectorised
     for i in range(count):
         w0, w1, w2, w3 = _rounds(np.uint64(first + i) & _LOW, c1, c2, c3, k0, k1)
-        out[0, i] = np.uint32(w0)
-        out[1, i] = np.uint32(w1)
-        out[2, i] = np.uint32(w2)
-        out[3, i] = np.uint32(w3)
+        j = at + np.uint64(i)
+        out[0, j] = np.uint32(w0)
+        out[1, j] = np.uint32(w1)
+        out[2, j] = np.uint32(w2)
+        out[3, j] = np.uint32(w3)

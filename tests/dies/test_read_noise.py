@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import neurosim as ns
+from neurosim import engine
 from neurosim.dies import find_ranges
 from neurosim.network.forward import run
 
@@ -105,6 +106,23 @@ def test_the_sampler_is_the_formulas_of_the_devices():
     np.testing.assert_allclose(found, drifted(written, nu, 3600.0, 20.0), rtol=2e-6)
     young = ns.Dies(DIES.mapped, 3)._programmed
     np.testing.assert_array_equal(young.devices(5, array, young.targets(array.targets)).conductance, written)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (10, 30), (37, 19), (16, 64), (33, 700)])
+@pytest.mark.parametrize("time", [None, 3600.0])
+@pytest.mark.parametrize("profile", ["pcm_joshi", "pcm_hermes"])
+def test_rows_in_one_pass_are_the_sums_of_the_devices(profile, time, shape):
+    """Bit for bit: where nothing stands in front of the devices, they are never seen one by one."""
+    net = ns.Network.sequential({"fc": ns.Linear(RNG.normal(0, 0.3, shape))}, shape[1:], dt=1e-3)
+    dies = ns.Dies(ns.map_network(net, ns.load_profile(profile)), 5, time=time)
+    (array,), tiles = dies.mapped.arrays, dies.reads(3)["fc/weight"].tiles
+    found = dies._programmed.rows(3, array, dies._targets[array.name], 1e-5, np.dtype(np.float64))
+    assert found is not None
+    factors = array.coefficients / dies.mapped.profile.crossbar.g_max.value
+    for values, squares, rows, wide in ((dies.conductances(3, "fc/weight"), False, tiles.rows, found[0]),
+                                        (dies.read_noise(3, "fc/weight"), True, tiles.variance, found[1])):
+        np.testing.assert_array_equal(rows, engine.summed_rows(values, factors, np.float32, squares))
+        np.testing.assert_array_equal(wide, engine.summed_rows(values, array.coefficients / 1e-5, np.float64, squares))
 
 
 def test_reads_that_are_cut_off_draw_every_device():

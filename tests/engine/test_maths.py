@@ -1,4 +1,4 @@
-"""exp and log of the kernels: their largest error against the true value, and that loops over them are vector code."""
+"""exp, log and tanh of the kernels: their largest error against the true value; loops over them are vector code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from neurosim.engine.maths import exp, log
+from neurosim.engine.maths import exp, log, tanh
 
 
 @njit(error_model="numpy")
@@ -21,6 +21,12 @@ def _exp_all(x, out):
 def _log_all(x, out):
     for i in range(x.size):
         out[i] = log(x[i])
+
+
+@njit(error_model="numpy")
+def _tanh_all(x, out):
+    for i in range(x.size):
+        out[i] = tanh(x[i])
 
 
 def made(function, x: np.ndarray) -> np.ndarray:
@@ -43,13 +49,22 @@ def test_log_in_float32() -> None:
     assert made(_log_all, np.ones(1, np.float32))[0] == 0
 
 
+def test_tanh_in_float32() -> None:
+    size = np.concatenate([np.linspace(1e-6, 12, 2_000_001), np.geomspace(1e-30, 1, 100_001)]).astype(np.float32)
+    x = np.concatenate([size, -size])
+    assert np.abs(made(_tanh_all, x) / np.tanh(x.astype(np.float64)) - 1).max() < 2e-7
+    ends = np.array([0.0, 1e30, -1e30, np.inf, -np.inf], np.float32)
+    np.testing.assert_array_equal(made(_tanh_all, ends), np.tanh(ends))
+
+
 def test_float64_is_the_library() -> None:
     x = np.linspace(1e-3, 50, 1001)
     np.testing.assert_allclose(made(_exp_all, x), np.exp(x), rtol=1e-15)
     np.testing.assert_allclose(made(_log_all, x), np.log(x), rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(made(_tanh_all, x), np.tanh(x), rtol=1e-15)
 
 
-@pytest.mark.parametrize("function", [_exp_all, _log_all])
+@pytest.mark.parametrize("function", [_exp_all, _log_all, _tanh_all])
 def test_a_loop_over_them_is_vector_code(function) -> None:
     made(function, np.ones(100, np.float32))
     [code] = [code for types, code in function.inspect_asm().items() if "float32" in str(types)]

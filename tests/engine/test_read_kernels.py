@@ -48,6 +48,10 @@ def make(kind: str, noisy: bool, offset: bool, half: float = 0.5, ideal: bool = 
     return found, rng.normal(size=(STEPS, tiles * width)) if noisy else none
 
 
+def by_read(noise: np.ndarray) -> np.ndarray:
+    return noise[:, None] if noise.size else np.empty((0, 0, 0))
+
+
 def expected(x: np.ndarray, tiles: Tiles, noise: np.ndarray, kind: str) -> tuple[np.ndarray, int]:
     """By the twin, `[steps, outputs]`; and how many conversions were out of range."""
     outside = 0
@@ -89,7 +93,7 @@ def test_reads_are_those_of_the_twin(kind, half, noisy):
     np.testing.assert_allclose(out[:, :OUTPUTS], wanted, atol=1e-12)
     for x in (spikes, rng.normal(size=(STEPS, INPUTS))):
         dense, dense_count = np.zeros((STEPS, 16)), np.zeros(1, np.int64)
-        engine.dense_reads(x, tiles, noise, dense, dense_count, x.any(axis=1))
+        engine.dense_reads(x, tiles, by_read(noise), 0, dense, dense_count, x.any(axis=1))
         wanted, outside = expected(x, tiles, noise, kind)
         np.testing.assert_allclose(dense[:, :OUTPUTS], wanted, atol=1e-12)
 
@@ -109,10 +113,63 @@ def test_converters_without_errors_are_uniform(half):
             kind, np.zeros(tiles.table.shape[1]))[None, :, None], tiles.table.shape)
         tiles = reference._replace(table=np.ascontiguousarray(table), codes=tiles.codes, half=half)
         out = np.zeros((500, 16))
-        engine.dense_reads(x, tiles, noise, out, np.zeros(1, np.int64), np.ones(500, bool))
+        engine.dense_reads(x, tiles, by_read(noise), 0, out, np.zeros(1, np.int64), np.ones(500, bool))
         found.append(out)
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+def test_a_read_is_the_same_in_any_company():
+    """As many vectors as are taken at a time and more, against the same a few at a time, bit for bit."""
+    tiles, _ = make("exact", noisy=True, offset=True)
+    rng, count = np.random.default_rng(4), np.zeros(1, np.int64)
+    tiles = tiles._replace(**{name: value.astype(np.float32) for name, value in tiles._asdict().items()
+                              if name not in ("bounds", "codes", "half")}, half=np.float32(0.5))
+    vectors = (1 << 16) // 16 + 7
+    x, noise = (rng.normal(size=shape).astype(np.float32) for shape in ((vectors, INPUTS), (vectors, 2, 48)))
+    whole, parts = np.zeros((2, vectors, 16), np.float32)
+    driven = np.ones(vectors, bool)
+    engine.dense_reads(x, tiles, noise, 1, whole, count, driven)
+    for first in range(0, vectors, 13):
+        some = slice(first, first + 13)
+        engine.dense_reads(x[some], tiles, noise[some], 1, parts[some], count, driven[some])
+    np.testing.assert_array_equal(whole, parts)
+    assert np.abs(whole[:, :OUTPUTS]).min(axis=1).all()
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("kind", ["exact", "uniform"])
+def test_an_elman_network_on_tiles_is_the_one_whose_product_is_a_read(kind, relu):
+    tiles, _ = make(kind, noisy=True, offset=True)
+    rng, batch, times = np.random.default_rng(6), 21, 9
+    tiles = tiles._replace(rows=tiles.rows[:OUTPUTS] / 4, variance=tiles.variance[:OUTPUTS] / 9,
+                           bounds=np.array([0, 6, 10, OUTPUTS]), gain=tiles.gain * 8, worth=tiles.worth / 8)
+    noise, drive = rng.normal(size=(batch, times, 48)), rng.normal(size=(batch, times, OUTPUTS))
+    bias, buffer, wanted_count, count = rng.normal(size=OUTPUTS), np.empty((batch, 16)), *np.zeros((2, 1), np.int64)
+    drive[5, :4] = -100.0  # a sample whose units are all silent for some steps, where they can be
+    driven = np.zeros((times, batch), bool)
+
+    def product(state: np.ndarray, step: int) -> np.ndarray:
+        buffer[:] = 0
+        if step:
+            driven[step] = state.any(axis=1)
+            engine.dense_reads(state, tiles, noise, step, buffer, wanted_count, driven[step])
+        return buffer[:, :OUTPUTS]
+
+    wanted, found = np.empty((2, batch, times, OUTPUTS))
+    engine.rnn(drive, bias, product, relu, wanted)
+    assert engine.rnn_reads(drive, bias, tiles, noise, relu, found, count) == np.count_nonzero(driven)
+    assert driven.sum() == batch * (times - 1) - (4 if relu else 0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    assert count == wanted_count
+    assert (count > 0) == (kind == "uniform")
+
+
+def test_vectors_of_a_step_are_driven_together():
+    x = np.zeros((6, 3), np.float32)
+    x[1, 2] = x[4, 0] = -1
+    for positions, wanted in ((1, [0, 1, 0, 0, 1, 0]), (2, [1, 1, 0, 0, 1, 1]), (3, [1] * 6)):
+        assert engine.driven_rows(x, positions).tolist() == wanted
 
 
 @pytest.mark.parametrize("model", ["lif", "adaptive"])
