@@ -249,6 +249,7 @@ def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], posi
                 engine.dense_reads(plane[row], tiles, z[:0], 0, found, count.currents[1:], driven[k][row],
                                    lambda t, own, rows=rows: own @ rows[tiles.bounds[t]:tiles.bounds[t + 1]])
                 out[row] += out.dtype.type(factor) * found
+    count.currents[0] += sum(np.count_nonzero(own) for own in driven) * read.converters
 
 
 def bit_planes(inputs: Inputs | None, x: np.ndarray,

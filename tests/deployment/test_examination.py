@@ -92,6 +92,7 @@ def test_a_broken_tile_is_found(monkeypatch):
         return dataclasses.replace(made, conductance=stuck.astype(np.float32))
 
     monkeypatch.setattr(Programmed, "devices", planted)
+    monkeypatch.setattr(Programmed, "rows", lambda *given: None)  # no sums in one pass: every device is seen
     found = examined(chip)
     assert found.die == BAD
     assert names(found)[found.culprit("array")] == "out/weight"
