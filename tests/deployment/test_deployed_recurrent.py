@@ -96,5 +96,5 @@ def test_a_convolutional_network_with_norms(profile: str, tmp_path: object) -> N
     expected = 25 * 36 * 9 if ns.load_profile(profile).crossbar else 0
     assert (rows == expected).all()
     page = ns.write_report([run_], tmp_path / "report.html").read_text()
-    assert "<h2>Events</h2>" in page
-    assert "<h2>Spikes</h2>" not in page
+    assert "<h2>Activity</h2>" in page
+    assert "How often neurons fire" not in page
