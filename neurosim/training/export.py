@@ -39,7 +39,7 @@ def as_network(model: nn.Module, sample: np.ndarray, dt: float) -> Network:
 def _reads_out(model: nn.Module, inputs: torch.Tensor) -> bool:
     """Whether a module gives `[sample, class]`, without time."""
     try:
-        return output_of(copy_of(model)(inputs[:, :1].double())).ndim == 2
+        return output_of(copy_of(model)(inputs.double())).ndim == 2
     except RuntimeError:  # a module of one step, which takes no time axis
         return False
 
