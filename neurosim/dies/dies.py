@@ -87,7 +87,7 @@ class Dies:
     def read_tiles(self, die: int, array: DeviceArray, dtype: np.dtype = np.float32,
                    seen: np.ndarray | None = None) -> Read:
         """How one array of a die is read, converters or not; seen: what `effective` gives, where it is known."""
-        if self._readout.direct:
+        if self._readout.direct and not self._places(array.layer, array.parameter):
             found = self._programmed.rows(die, array, self._targets[array.name], self._readout.unit, np.dtype(dtype))
             if found is not None:
                 return self._readout.read_rows(die, array, *found, np.dtype(dtype))

@@ -125,6 +125,18 @@ def test_with_all_devices_as_meant_a_die_is_the_chip_without_spread(name):
             assert not np.allclose(own[array.layer][array.parameter], value, rtol=1e-4)
 
 
+def test_devices_as_meant_are_what_is_read():
+    """Of an array whose dies are made in one pass, too: dies that are as meant are read alike, and give what they are."""
+    mapped = ns.map_network(network(), ns.load_profile("pcm_hermes"))
+    [array] = [array for array in mapped.arrays if array.name == "in/weight"]
+    for part in parts(mapped)[:2]:
+        for die in (5, 6):
+            tiles = ns.Dies(mapped, seed=1, nominal=(part,)).read_tiles(die, array).tiles
+            np.testing.assert_allclose((tiles.worth * tiles.rows)[:, :24], WEIGHTS["in"].T, atol=1e-5)
+    everything = examined(ns.load_profile("pcm_hermes"), dies=3).dataset.isel(part=0)
+    assert everything["repaired"] + everything["spoiled"] > 0
+
+
 def test_a_part_changes_its_own_devices_only():
     mapped = ns.map_network(network(), ns.load_profile("mismatch"))
     own = ns.Dies(mapped, seed=1).parameters(5)
