@@ -14,10 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.execute import Counts, run_dies, run_nominal
-from neurosim.deployment.plan import make_plan
+from neurosim.deployment.plan import at_least_one, make_plan, threads_of
 from neurosim.deployment.run import Run, already_there, make_run
 from neurosim.deployment.store import begin, finish, joined, resume, write_chunk
-from neurosim.errors import NeurosimError
 from neurosim.mapping import MappedNetwork
 
 _CHUNK = 64
@@ -82,8 +81,8 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
     """
     plan = make_plan(mapped, inputs, labels, dies, seed, time, programming, precision, keep_predictions,
                      keep_events, calibrate)
-    threads = _at_least_one("threads", threads if threads is not None else os.cpu_count() or 1)
-    chunk = max(_at_least_one("chunk", chunk), threads)
+    threads = threads_of(threads, "deploy")
+    chunk = max(at_least_one("chunk", chunk, "deploy"), threads)
     done: dict[int, Counts] = {}
     target = Path(out) if out is not None else None
     if target is not None:
@@ -111,12 +110,6 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
         run.save(target)
         finish(target)
     return run
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise NeurosimError(f"{name} is {value!r}", where="deploy", allowed="1 or more")
-    return int(value)
 
 
 def _bar(wanted: bool | None) -> Progress:

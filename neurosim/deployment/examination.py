@@ -27,7 +27,7 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.execute import compiled, predictions
-from neurosim.deployment.plan import Plan, differences, make_plan
+from neurosim.deployment.plan import Plan, differences, make_plan, threads_of
 from neurosim.deployment.run import Run
 from neurosim.dies import Dies
 from neurosim.errors import NeurosimError
@@ -136,6 +136,7 @@ def examine(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndar
     NeurosimError
         Network, chip or samples are not those of the run; no such die or sample.
     """
+    threads = threads_of(threads, "examine")
     plan = _plan_of(run, mapped, inputs, labels)
     numbers, accuracy = run.dataset["die"].values, run.accuracy.values
     die = run.worst_die if die is None else die
@@ -147,7 +148,6 @@ def examine(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndar
     control = int(numbers[np.argsort(accuracy, kind="stable")[numbers.size // 2]])
     every = parts(mapped)
     looks = [(number, part) for number in (die, control) for part in (None, *every)]
-    threads = os.cpu_count() or 1 if threads is None else threads
 
     def right(look: tuple) -> np.ndarray:
         number, part = look

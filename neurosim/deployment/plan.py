@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,6 +122,18 @@ def _numbers(dies: int | Sequence[int]) -> tuple[int, ...]:
         raise NeurosimError(f"{len(numbers)} die numbers, {len(set(numbers))} of them different", where="deploy",
                             allowed="one or more different numbers from 0 to 2^32 - 1")
     return numbers
+
+
+def at_least_one(name: str, value: int, where: str) -> int:
+    """A whole number of something, checked."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise NeurosimError(f"{name} is {value!r}", where=where, allowed="1 or more")
+    return int(value)
+
+
+def threads_of(threads: int | None, where: str) -> int:
+    """How many worker threads: all cores where nobody says."""
+    return at_least_one("threads", (os.cpu_count() or 1) if threads is None else threads, where)
 
 
 def differences(found: dict[str, object], wanted: dict[str, object]) -> str:

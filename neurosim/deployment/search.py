@@ -25,7 +25,7 @@ from neurosim.dies.memristors import refuse_time
 from neurosim.energy import BOUNDS
 from neurosim.errors import NeurosimError
 from neurosim.network import Network
-from neurosim.profile import Profile
+from neurosim.profile import Profile, refuse_name
 from neurosim.writing import written_beside
 
 _log = logging.getLogger(__name__)
@@ -137,6 +137,7 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
     NeurosimError
         A setting that cannot be, and what `deploy` refuses.
     """
+    refuse_name(profile, "pareto")
     if not settings:
         raise NeurosimError("no settings", where="pareto", allowed="one or more")
     known = each_value(settings) if isinstance(settings, Guided) else settings

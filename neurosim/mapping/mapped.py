@@ -17,7 +17,7 @@ from neurosim.mapping.limits import refuse_what_does_not_fit
 from neurosim.mapping.weight_bound import core_errors
 from neurosim.mapping.wiring import fan_out
 from neurosim.network import DPINeuron, Network, Population
-from neurosim.profile import Profile
+from neurosim.profile import Profile, refuse_name
 
 #: what the profile's mismatch acts on, by the name of the parameter
 ROLES = {
@@ -136,13 +136,14 @@ def map_network(network: Network, profile: Profile, level: str | None = None) ->
     ------
     NeurosimError
         The chip cannot hold the network: too many neurons, a neuron with too many synapses, a time constant that it
-        cannot make, a layer that it does not have. All reasons are named at once.
+        cannot make, a layer that it does not have. All reasons are named at once. Or profile is none.
 
     >>> import numpy as np, neurosim as ns
     >>> net = ns.Network.sequential([ns.Linear(np.eye(2)), ns.LIF(beta=0.9)], (2,), dt=1e-3)
     >>> [(array.name, array.devices) for array in map_network(net, ns.load_profile("pcm_hermes")).arrays]
     [('linear/weight', 8)]
     """
+    refuse_name(profile, "map_network")
     circuits = [node.name for node in network.nodes if isinstance(node.layer, DPINeuron)]
     level = level or ("circuit" if circuits else "neuron")
     if level not in LEVELS:

@@ -3,7 +3,7 @@
 Knows no network and draws nothing: `mapping` puts a network on a profile, `dies` draws from it.
 """
 
-from neurosim.profile.load import check_profile, load_profile, profile_names, profile_path
+from neurosim.profile.load import check_profile, load_profile, profile_names, profile_path, refuse_name
 from neurosim.profile.quantity import Curve, Piece, Quantity
 from neurosim.profile.schema import Limits, Mismatch, Profile, Synapse
 from neurosim.profile.schema_circuit import BiasTable, Circuit, Variation, WordMask, write_word_mask
@@ -19,5 +19,6 @@ __all__ = [
     "Crossbar", "Curve", "Drift", "Energy", "Limits", "Mismatch", "Piece", "Profile", "Programming", "Quantity",
     "ReadNoise", "Relaxation", "Retention", "Row", "StanfordPKU", "Stuck", "Synapse", "Timing", "Variation", "Verify",
     "Wires", "WordMask",
-    "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows", "write_word_mask",
+    "check_profile", "load_profile", "profile_names", "profile_path", "profile_rows", "refuse_name",
+    "write_word_mask",
 ]

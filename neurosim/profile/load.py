@@ -68,6 +68,13 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     return _load(profile_path(name), ())
 
 
+def refuse_name(found: object, where: str) -> None:
+    """Raise where something, the name of a profile perhaps, stands in the place of a profile."""
+    if not isinstance(found, Profile):
+        raise NeurosimError(f"profile is {found!r}", where=where, allowed="a Profile",
+                            hint="load it: neurosim.load_profile(name or path)")
+
+
 def _load(path: Path, above: tuple[Path, ...]) -> Profile:
     if path in above:
         raise NeurosimError(f"base goes round in a circle: {' -> '.join(p.name for p in (*above, path))}",

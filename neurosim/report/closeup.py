@@ -134,8 +134,9 @@ def plot_traces(found: Examination) -> Figure:
             if "threshold" in names:
                 one.plot(time, values[names.index("threshold")], color=LINE, linewidth=0.8)
             fired = np.flatnonzero(found.dataset[f"spikes_{i}"].values[:, neuron])
-            one.plot(time[fired], np.full(fired.size, 1.06), "|", color=COLOURS[1], markersize=5,
-                     transform=one.get_xaxis_transform(), clip_on=False)
+            if fired.size:  # a line of no points outside the axes would take all their room
+                one.plot(time[fired], np.full(fired.size, 1.06), "|", color=COLOURS[1], markersize=5,
+                         transform=one.get_xaxis_transform(), clip_on=False)
         if about["units"]:
             one.yaxis.set_major_formatter(EngFormatter(str(about["units"])))
         one.set_ylabel(what)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neurosim.deployment import Examination
 from neurosim.report.closeup import plot_parts, plot_raster, plot_tiles, plot_traces
 from neurosim.report.plots import plot_accuracy, plot_energy, plot_spikes, plot_yield
-from neurosim.report.results import Results
+from neurosim.report.results import Found, Results
 from neurosim.report.robustness import plot_attack, plot_landscape
 from neurosim.report.trade import plot_pareto, plot_sweep
 
@@ -44,12 +44,13 @@ def contents(results: Results) -> Iterator[Shown]:
             yield Shown(f"pareto{tail}", "pareto", lambda found=found: plot_pareto(found),
                         f"{name}: energy and accuracy",
                         "Every setting with the same dies. The front is what no other setting beats in both.")
-    if results.attacks:
-        yield Shown("attack", "robustness", lambda: plot_attack(results.attacks), "The worst change, and random ones",
+    for tail, found in _alike(results.attacks, "unit"):
+        yield Shown(f"attack{tail}", "robustness", lambda found=found: plot_attack(found),
+                    "The worst change, and random ones",
                     "Accuracy when every parameter may move by so much: as an attack finds it, and at random "
                     "(Gaussian: dotted). What lies far below random is there to be trained away.")
-    if results.landscapes:
-        yield Shown("landscape", "robustness", lambda: plot_landscape(results.landscapes), "Loss landscape",
+    for tail, found in _alike(results.landscapes, "unit", "size"):
+        yield Shown(f"landscape{tail}", "robustness", lambda found=found: plot_landscape(found), "Loss landscape",
                     "Cross-entropy along random directions, each as long as that mismatch; thick: their mean. It shows "
                     "the same thing as mismatch does, from aside.")
 
@@ -88,6 +89,15 @@ def _die(die: Examination, name: str, tail: str) -> Iterator[Shown]:
         yield Shown(f"tiles{tail}", section, lambda: plot_tiles(die), "Its tiles",
                     "Conductances as they lie on the chip at the time of the run; right, what differs from those "
                     "meant.")
+
+
+def _alike(found: Mapping[str, Found], *keys: str) -> Iterator[tuple[str, dict[str, Found]]]:
+    """Results that one axis can have, together, each with what tells its figure's name from the others'."""
+    groups: dict[tuple[object, ...], dict[str, Found]] = {}
+    for name, one in found.items():
+        groups.setdefault(tuple(one.get(key) for key in keys), {})[name] = one
+    for number, group in enumerate(groups.values(), start=1):
+        yield "" if len(groups) == 1 else f"-{number}", group
 
 
 def _plain(key: str) -> str:

@@ -58,7 +58,7 @@ def gather(results: Sequence[Result] | Mapping[str, Result]) -> Results:
             kinds = {"attack": found.attacks, "landscape": found.landscapes}
             if one.get("kind") not in kinds:
                 raise NeurosimError(f"a result of kind {one.get('kind')!r}", where="report", allowed=", ".join(kinds))
-            _add(kinds[str(one["kind"])], name or _stem(one), one)
+            _add(kinds[str(one["kind"])], name or ", ".join(filter(None, (_stem(one), one.get("profile")))), one)
     return found
 
 

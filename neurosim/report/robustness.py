@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurosim.report.style import COLOURS, LINE, blank, colour, label_ends, styled
+from neurosim.report.style import LINE, blank, colour, label_ends, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def plot_attack(attacks: Mapping[str, Mapping[str, object]]) -> Figure:
         for j, (key, said, style) in enumerate(_LINES):
             if len(attacks) > 1 and key == "corner_mean":
                 continue
-            ink = COLOURS[i if len(attacks) > 1 else j]
+            ink = colour(i if len(attacks) > 1 else j)
             values = [100 * v for v in (found["accuracy"], *(point[key] for point in points))]
             axes.plot(sizes, values, style, marker="o", markersize=3, color=ink)
             least = key.replace("mean", "least")

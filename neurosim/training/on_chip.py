@@ -25,7 +25,7 @@ from neurosim.mapping import DeviceArray, MappedNetwork, map_network
 from neurosim.network import DPINeuron, Network
 from neurosim.network.forward import run
 from neurosim.network.ranges import LearntRanges
-from neurosim.profile import Profile
+from neurosim.profile import Profile, refuse_name
 from neurosim.training.attacks import Attack, attack
 from neurosim.training.chip_objective import ChipObjective
 from neurosim.training.circuit_placing import circuit_links, placed_circuit
@@ -157,6 +157,7 @@ class OnChip(nn.Module):
                  programming: int = 0, time: float | None = None, attack: Attack = SHORT, readout: str = "sum",
                  exact_forward: bool = False, reads: bool = False, learn_ranges: bool = True) -> None:
         super().__init__()
+        refuse_name(profile, "OnChip")
         if mode not in MODES:
             raise NeurosimError(f"mode is {mode!r}", where="OnChip", allowed=", ".join(MODES))
         for name, value in (("dies", dies), ("per_step", per_step)):

@@ -219,6 +219,8 @@ def test_files_and_refusals(tmp_path):
             examine(*arguments)
     with pytest.raises(NeurosimError, match="sample is 150"):
         examine(run, mapped, INPUTS, LABELS, sample=150)
+    with pytest.raises(NeurosimError, match="threads is 0"):
+        examine(run, mapped, INPUTS, LABELS, threads=0)
     run.save(tmp_path / "run.nc")
     with pytest.raises(NeurosimError, match="holds no examination"):
         load_examination(tmp_path / "run.nc")

@@ -76,6 +76,8 @@ def test_what_the_chip_cannot_hold_is_refused_with_all_reasons():
     for reason in ("1503 neurons", "layer slow: neuron", "70 synapses, the chip 64", "a time constant of inf s",
                    "layer leaky: the chip has no LeakyIntegrator", "the network ends in a LeakyIntegrator"):
         assert reason in text, reason
+    with pytest.raises(ns.NeurosimError, match=r"map_network: profile is 'dynap_se2' .*load_profile"):
+        ns.map_network(net, "dynap_se2")
     with pytest.raises(ns.NeurosimError, match=r"currents reach no population"):
         ns.map_network(ns.Network.sequential([ns.Linear(np.eye(2)), ns.Linear(np.eye(2)), ns.LIF(0.9)], (2,), 1e-3),
                        ns.load_profile("dynap_se2"))

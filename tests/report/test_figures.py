@@ -8,6 +8,7 @@ import pytest
 import report_cases as cases
 from matplotlib.figure import Figure
 
+from neurosim.deployment import Examination
 from neurosim.errors import NeurosimError
 from neurosim.report import (
     plot_accuracy,
@@ -24,6 +25,8 @@ from neurosim.report import (
     plot_yield,
     save_figure,
 )
+from neurosim.report.contents import contents
+from neurosim.report.results import gather
 
 
 def named():
@@ -80,6 +83,18 @@ def test_attack_goes_from_size_zero_on():
     assert list(corner.get_ydata()) == pytest.approx([90, 88, 88])
     assert list(gaussian.get_ydata()) == pytest.approx([90, 86, 86])
     assert len(plot_attack({"a": cases.ATTACK, "b": cases.ATTACK}).axes[0].get_lines()) == 4
+    assert len(plot_attack({str(i): cases.ATTACK for i in range(9)}).axes[0].get_lines()) == 18
+
+
+def test_what_counts_in_other_units_has_a_figure_of_its_own():
+    device = {"unit": "spreads of each device of pcm_hermes", "profile": "pcm_hermes"}
+    found = gather([cases.ATTACK, {**cases.ATTACK, **device}, cases.LANDSCAPE, {**cases.LANDSCAPE, "size": 1.0}])
+    assert list(found.attacks) == ["steady", "steady, pcm_hermes"]
+    shown = {one.name: one.draw().axes[0].get_xlabel() for one in contents(found)}
+    assert shown == {"attack-1": "size of the change: of each parameter",
+                     "attack-2": "size of the change: spreads of each device of pcm_hermes",
+                     "landscape-1": "step, in units of 0.2 of each parameter",
+                     "landscape-2": "step, in units of 1 of each parameter"}
 
 
 def test_landscape_has_every_direction_and_their_mean():
@@ -100,6 +115,15 @@ def test_a_die_is_shown_as_it_was_examined():
     image, difference = (axes.images[0].get_array() for axes in plot_tiles(die).axes[:2])
     np.testing.assert_allclose(image, 1e6 * die.dataset["tile_0"].values)
     np.testing.assert_allclose(difference, 1e6 * (die.dataset["tile_0"] - die.dataset["meant_0"]).values)
+
+
+def test_a_silent_neuron_leaves_every_trace_its_room():
+    data = cases.die().dataset.copy(deep=True)
+    data["spikes_0"][:] = 0
+    figure = plot_traces(Examination(data))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert axes.get_position().height > 0.1
 
 
 def test_the_users_style_neither_enters_nor_changes():

@@ -39,9 +39,9 @@ def snntorch_net() -> nn.Module:
     beta, alpha = (torch.rand(n, generator=generator) * 0.3 + 0.6 for n in (7, 3))
     net = nn.Sequential(nn.Linear(CHANNELS, 7), RLeaky(beta=beta, linear_features=7, learn_beta=True, init_hidden=True),
                         nn.Linear(7, 3), Synaptic(alpha=alpha, beta=0.7, init_hidden=True, output=True))
-    for value in net.parameters():
-        if value.ndim:
-            value.data = torch.rand(value.shape, generator=generator) * 0.8 - 0.2 if value.ndim > 1 else value.data
+    for name, value in net.named_parameters():
+        if "weight" in name or "bias" in name:
+            value.data = torch.rand(value.shape, generator=generator) * 0.8 - (0.2 if "weight" in name else 0.4)
     return Looped(net)
 
 

@@ -200,6 +200,8 @@ def test_what_does_not_go_is_refused():
                              ({"per_step": 1.5}, "per_step"), ({"seed": -1}, "seed is -1")):
         with pytest.raises(NeurosimError, match=message):
             OnChip(mlp(), load_profile("mismatch"), sample, **options)
+    with pytest.raises(NeurosimError, match=r"OnChip: profile is 'mismatch' .*load_profile"):
+        OnChip(mlp(), "mismatch", sample)
     with pytest.raises(NeurosimError, match="nothing to attack"):
         OnChip(mlp(), load_profile("ideal"), sample, mode="attack")
     with pytest.raises(NeurosimError, match="cannot hold"):
