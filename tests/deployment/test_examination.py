@@ -126,7 +126,7 @@ def test_with_all_devices_as_meant_a_die_is_the_chip_without_spread(name):
 
 
 def test_devices_as_meant_are_what_is_read():
-    """Of an array whose dies are made in one pass, too: dies that are as meant are read alike, and give what they are."""
+    """Of an array whose dies are made in one pass, too."""
     mapped = ns.map_network(network(), ns.load_profile("pcm_hermes"))
     [array] = [array for array in mapped.arrays if array.name == "in/weight"]
     for part in parts(mapped)[:2]:
