@@ -139,12 +139,11 @@ def _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, de
 
 @part
 def _keep(trace, b, t, current, v, limit):
-    """The end of a step, where it is wanted: `TRACED`."""
-    if trace.size:
-        for n in range(v.size):
-            trace[b, t, 0, n] = current[n]
-            trace[b, t, 1, n] = v[n]
-            trace[b, t, 2, n] = limit[n]
+    """The end of a step: `TRACED`."""
+    for n in range(v.size):
+        trace[b, t, 0, n] = current[n]
+        trace[b, t, 1, n] = v[n]
+        trace[b, t, 2, n] = limit[n]
 
 
 @kernel
@@ -167,7 +166,8 @@ def _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, thres
                     current[n] = now
             _membrane(v, fired, current, beta, gain, leak, threshold, v_reset, reset, delay)
             emit(flags, busy, out_pointers, out_indices, step, counts)
-            _keep(trace, b, t, current, v, threshold)
+            if trace is not None:  # another kernel, without a trace
+                _keep(trace, b, t, current, v, threshold)
 
 
 @kernel
@@ -199,7 +199,8 @@ def _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, thres
                 left = resting[n] + (rest if spike else zero) - one
                 resting[n] = left if left > zero else zero
             emit(flags, busy, out_pointers, out_indices, step, counts)
-            _keep(trace, b, t, current, v, limit)
+            if trace is not None:
+                _keep(trace, b, t, current, v, limit)
 
 
 @kernel
@@ -231,10 +232,6 @@ def _state(like: np.ndarray, rows: int, steps: int) -> tuple[np.ndarray, ...]:
             np.empty(steps * size, np.int32), np.zeros(size, np.int64))
 
 
-def _traced(trace: np.ndarray | None, like: np.ndarray) -> np.ndarray:
-    return np.empty((0, 0, 0, 0), like.dtype) if trace is None else trace
-
-
 def _spikes(state: tuple[np.ndarray, ...]) -> Spikes:
     pointers, indices, counts = state[-3:]
     return pointers, indices[: pointers[-1]], counts
@@ -248,7 +245,7 @@ def lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive: np.n
     `reset` one of `RESET_CODES`. trace `[batch, time, 3, width]` gets the end of each step: `TRACED`."""
     none, state = beta[:0], _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, none, beta, threshold, none, gain, np.zeros_like(beta),
-                        v_reset, recurrent_rows, reset, delay, batches, times, *state, _traced(trace, beta))
+                        v_reset, recurrent_rows, reset, delay, batches, times, *state, trace)
     return _spikes(state)
 
 
@@ -259,7 +256,7 @@ def cuba_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, drive:
     """Current-based LIF (`CubaLIF`): the synaptic current decays with `alpha`, the membrane with `beta`."""
     state = _state(beta, 3, batches * times)
     _integrate_and_fire(pointers, indices, rows, drive, bias, alpha, beta, threshold, gain_syn, gain, leak, v_reset,
-                        recurrent_rows, reset, delay, batches, times, *state, _traced(trace, beta))
+                        recurrent_rows, reset, delay, batches, times, *state, trace)
     return _spikes(state)
 
 
@@ -270,5 +267,5 @@ def adaptive_lif(pointers: np.ndarray, indices: np.ndarray, rows: np.ndarray, dr
     """LIF with adaptive threshold and refractory period (`AdaptiveLIF`)."""
     state = _state(beta, 6, batches * times)
     _adaptive(pointers, indices, rows, drive, bias, beta, beta_adaptation, threshold, adaptation, gain, recurrent_rows,
-              refractory, batches, times, *state, _traced(trace, beta))
+              refractory, batches, times, *state, trace)
     return _spikes(state)

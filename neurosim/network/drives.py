@@ -46,6 +46,8 @@ def fed_back(spikes: Events, count: np.ndarray, block: Block) -> Drive:
     """The drive of recurrent weights: the spikes of every step but the last, which no step follows."""
     last = np.arange(1, block.batch + 1) * block.time - 1
     starts, stops = spikes.pointers[last], spikes.pointers[last + 1]
-    lost = np.concatenate([spikes.indices[a:b] for a, b in zip(starts, stops, strict=True)])
+    lengths = stops - starts
+    first = np.cumsum(lengths) - lengths  # where each sample's spikes stand among those that are lost
+    lost = spikes.indices[np.arange(lengths.sum()) + np.repeat(starts - first, lengths)]
     return spike_drive(count - np.bincount(lost, minlength=count.size),
-                       np.count_nonzero(np.diff(spikes.pointers)) - np.count_nonzero(stops > starts))
+                       np.count_nonzero(np.diff(spikes.pointers)) - np.count_nonzero(lengths))
