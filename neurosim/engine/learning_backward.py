@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurosim.engine.ahead import ask_row
 from neurosim.engine.arrays import LANES
 from neurosim.engine.compiling import gradient, part, widest_vectors
 from neurosim.engine.learning_forward import FAST_SIGMOID, SAMPLES, SUBTRACT_NOW, TRIANGLE, Neurons, State
@@ -245,6 +246,8 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
             sample = first + b
             begin, end = pointers[t * samples + b], pointers[t * samples + b + 1]  # the spikes of the step before
             gv, row, g, now = carry.v[b], block[b], total[b], values[t, sample]
+            if t > 0:
+                ask_row(values, t - 1, sample)
             if lean:
                 _lean(gv, row, g, now, threshold, mask[t], np.uint8(1 << b), slope, height, beta, gain, least)
                 if sums.bias.size:
