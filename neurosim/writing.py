@@ -11,6 +11,15 @@ from pathlib import Path
 from neurosim.errors import NeurosimError
 
 
+def refuse_place(path: str | os.PathLike[str]) -> None:
+    """Raise where no file can be: before long work, whose result it is to hold."""
+    final = Path(os.path.realpath(path))
+    if final.is_dir():
+        raise NeurosimError("is a folder", where=str(path), allowed="the name of a file")
+    if not final.parent.is_dir():
+        raise NeurosimError(f"there is no folder {Path(path).parent}", where=str(path), hint="make it first")
+
+
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name in the folder of `path`; what is there when the block ends takes the place of `path`.
@@ -22,11 +31,8 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     NeurosimError
         There is no such folder, `path` is a folder, or the disk says no.
     """
+    refuse_place(path)
     where, final = str(path), Path(os.path.realpath(path))
-    if final.is_dir():
-        raise NeurosimError("is a folder", where=where, allowed="the name of a file")
-    if not final.parent.is_dir():
-        raise NeurosimError(f"there is no folder {Path(path).parent}", where=where, hint="make it first")
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         yield temporary

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neurosim.cli.deploy import samples_of
 from neurosim.cli.output import JSON, command_line, print_json, print_table, write_json
 from neurosim.errors import NeurosimError
+from neurosim.writing import refuse_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +54,8 @@ def attack(
 
     network = Network.load(model)
     x, y = some_samples(network, inputs, samples)
+    for place in filter(None, (out, plot)):
+        refuse_place(place)
     if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
         raise NeurosimError(f"{plot.name} is none of them", where="--plot", allowed=".svg, .png, .pdf")
     with progress("attack") as tick:

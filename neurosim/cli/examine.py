@@ -8,6 +8,7 @@ import typer
 
 from neurosim.cli.deploy import samples_of
 from neurosim.cli.output import JSON, command_line, print_json, print_table
+from neurosim.writing import refuse_place
 
 
 def examine(
@@ -29,6 +30,7 @@ def examine(
     from neurosim.network import Network
     from neurosim.profile import Profile
 
+    refuse_place(out)
     network, found = Network.load(model), load_run(run)
     mapped = map_network(network, Profile.model_validate_json(found.dataset.attrs["profile_json"]))
     x, y, _ = samples_of(network, inputs)

@@ -8,6 +8,7 @@ import typer
 
 from neurosim.cli.attack import objective_of_model, progress, some_samples, unit_of
 from neurosim.cli.output import JSON, command_line, print_json, write_json
+from neurosim.writing import refuse_place
 
 
 def landscape(
@@ -34,13 +35,14 @@ def landscape(
 
     network = Network.load(model)
     x, y = some_samples(network, inputs, samples)
+    refuse_place(out)
     with progress("landscape") as tick:
         found = along(objective_of_model(network, profile, x), torch.tensor(x, dtype=torch.float32), torch.tensor(y),
                       size if size is not None else 0.2 if profile is None else 1.0, directions=directions,
                       points=points, furthest=furthest, seed=seed, tick=tick)
     result = {"model": str(model), "profile": profile, "unit": unit_of(profile), **found.as_dict()}
     write_json({"kind": "landscape", "command": command_line(), "network_hash": network.hash,
-                    "versions": versions(), **result}, out)
+                "versions": versions(), **result}, out)
     if as_json:
         print_json({"landscape": str(out), **result})
         return

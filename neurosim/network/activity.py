@@ -39,19 +39,10 @@ def value_drive(signal: np.ndarray) -> Drive:
     >>> value_drive(np.array([[0.5, -2.0], [0.0, 0.0]])).squares
     array([0.25, 4.  ])
     """
-    return _drive([np.ascontiguousarray(signal).reshape(signal.shape[0], math.prod(signal.shape[1:]))])
-
-
-def state_drive(states: np.ndarray) -> Drive:
-    """What drives the recurrent weights of a cell with these states `[batch, time, units]`: all but the last step's."""
-    return _drive([sample[:-1] for sample in states])
-
-
-def _drive(parts: list[np.ndarray]) -> Drive:
-    """Of contiguous parts `[steps, inputs]`."""
-    active = np.zeros(parts[0].shape[1], np.int64)
+    flat = np.ascontiguousarray(signal).reshape(signal.shape[0], math.prod(signal.shape[1:]))
+    active = np.zeros(flat.shape[1], np.int64)
     magnitudes, squares, most = np.zeros((3, active.size))
-    reads = sum(engine.survey(part, active, magnitudes, squares, most) for part in parts)
+    reads = engine.survey(flat, active, magnitudes, squares, most)
     return Drive(active, magnitudes, squares, float(most.max(initial=0.0)), int(reads))
 
 
