@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from neurosim.mapping.wiring import fan_out
-from neurosim.network import Network
+from neurosim.network import Layer, Network
 from neurosim.network.activity import Drive
 from neurosim.network.layers import SPIKING
 
@@ -64,10 +64,8 @@ def metrics(network: Network, spikes: Mapping[str, np.ndarray], drives: Mapping[
     zeros = weights = numbers = 0
     dense = macs = acs = 0.0
     for node in network.nodes:
-        for name, array in node.layer.arrays().items():
-            numbers += array.size
-            if name not in ("weight", "recurrent"):
-                continue
+        numbers += sum(array.size for array in node.layer.arrays().values())
+        for name, array in _weights(node.layer).items():
             zeros, weights = zeros + int((array == 0).sum()), weights + array.size
             shape = network.shapes[node.inputs[0]] if name == "weight" else network.shapes[node.name]
             drive = drives[node.name if name == "weight" else f"{node.name}/recurrent"]
@@ -83,6 +81,16 @@ def metrics(network: Network, spikes: Mapping[str, np.ndarray], drives: Mapping[
     fired = sum(int(count.sum()) for count in spikes.values())
     return Metrics(numbers * _BYTES, zeros / weights if weights else 0.0, 1 - fired / places if places else 0.0, dense,
                    macs, acs, float(sum(neurons.values()) * steps))
+
+
+def _weights(layer: Layer) -> dict[str, np.ndarray]:
+    """The matrices of a layer, "weight" and "recurrent"; all kinds of synapse of a circuit are one connection."""
+    found: dict[str, np.ndarray] = {}
+    for name, array in layer.arrays().items():
+        kind, _, synapse = name.partition("_")
+        if kind in ("weight", "recurrent"):
+            found[kind] = array if not synapse else np.abs(array) + found.get(kind, 0.0)
+    return found
 
 
 def _binary(drive: Drive) -> bool:

@@ -13,6 +13,8 @@ from snntorch import Leaky, RLeaky
 from torch.utils.data import DataLoader, TensorDataset
 
 import neurosim as ns
+from neurosim.energy import metrics
+from neurosim.network.forward import run
 
 STEPS, SAMPLES = 15, 8
 
@@ -70,3 +72,15 @@ def test_metrics_equal_neurobench(make: object, values: bool) -> None:
     # of neurons, the one counts what snnTorch keeps for each layer, the other beta, threshold, gain and reset value
     buffers = sum(buffer.numel() * buffer.element_size() for buffer in net.buffers())
     assert Footprint()(SNNTorchModel(net)) - buffers == ours.footprint - 2 * 4 * 4
+
+
+def test_kinds_of_synapse_of_a_circuit_are_one_connection() -> None:
+    ampa, gaba = np.array([[5e-9, 0.0, 0.0], [0.0, 2e-9, 0.0]]), np.array([[0.0, 0.0, 1e-9], [0.0, 0.0, 0.0]])
+    network = ns.Network.sequential({"out": ns.DPINeuron(weight_ampa=ampa, weight_gaba=gaba)}, (3,), dt=1e-3)
+    inputs = np.zeros((10, 2, 3), np.float32)
+    inputs[::2, :, 0] = inputs[5, 0, 2] = inputs[7, 1, 1] = 1
+    forward = run(network, inputs)
+    found = metrics(network, forward.spikes, forward.drives, samples=2, steps=10)
+    assert (found.dense, found.connection_sparsity) == (60.0, 0.5)
+    # five spikes on one synapse in each sample, and one more in each
+    assert (found.effective_acs, found.effective_macs) == (6.0, 0.0)
