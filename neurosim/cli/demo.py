@@ -22,7 +22,7 @@ SEARCHES = {"time": ("robust", "pcm_hermes", ["time=3600,86400,2592000,31557600"
             "thresholds": ("robust", "dynap_se2", ["neuron.threshold_scale=0.7:1.3:0.1"])}
 #: recipes that are attacked, and looked around from; of how many samples, in which sizes
 ATTACKED, SAMPLES, SIZES = ("standard", "robust"), 200, (0.02, 0.05, 0.1, 0.2, 0.3)
-_SEARCHED = 50  # dies of a search, at most
+_SEARCHED = 20  # dies of a search, at most
 
 if TYPE_CHECKING:
     from neurosim.network import Network
