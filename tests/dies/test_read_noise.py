@@ -116,11 +116,10 @@ def test_rows_in_one_pass_are_the_sums_of_the_devices(profile, time, shape):
     net = ns.Network.sequential({"fc": ns.Linear(RNG.normal(0, 0.3, shape))}, shape[1:], dt=1e-3)
     dies = ns.Dies(ns.map_network(net, ns.load_profile(profile)), 5, time=time)
     (array,), tiles = dies.mapped.arrays, dies.reads(3)["fc/weight"].tiles
-    found = dies._programmed.rows(3, array, dies._targets[array.name], 1e-5, np.dtype(np.float64))
-    assert found is not None
+    ours, variance = dies._programmed.rows(3, array, dies._targets[array.name], 1e-5, np.dtype(np.float64))
     factors = array.coefficients / dies.mapped.profile.crossbar.g_max.value
-    for values, squares, rows, wide in ((dies.conductances(3, "fc/weight"), False, tiles.rows, found[0]),
-                                        (dies.read_noise(3, "fc/weight"), True, tiles.variance, found[1])):
+    for values, squares, rows, wide in ((dies.conductances(3, "fc/weight"), False, tiles.rows, ours),
+                                        (dies.read_noise(3, "fc/weight"), True, tiles.variance, variance)):
         np.testing.assert_array_equal(rows, engine.summed_rows(values, factors, np.float32, squares))
         np.testing.assert_array_equal(wide, engine.summed_rows(values, array.coefficients / 1e-5, np.float64, squares))
 
