@@ -16,7 +16,8 @@ import numpy as np
 from neurosim.engine.arrays import aligned
 
 _SMALL = 1 << 17  # bytes; below, numpy's own memory is as good
-_PATIENCE = 24  # requests after which a buffer that nobody used is let go
+_PATIENCE = 250  # requests, those of some ten passes, after which a buffer that nobody used is let go
+_IDLE = 1 << 30  # bytes that lie free at most when new ones are made
 _lock = Lock()
 _kept: list[tuple[np.ndarray, list[int]]] = []  # bytes, and the request at which they were last handed out
 _requests = 0
@@ -51,15 +52,22 @@ def take(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         if fitting:
             found = min(fitting, key=lambda entry: entry[0].size)
         else:
-            # what is free but does not fit makes room first: two sizes in turn are held, a third pushes one out
-            idle = [entry for entry in _kept if _free(entry)]
-            if len(idle) > 3:
-                drop = min(idle, key=lambda entry: entry[1][0])
-                _kept[:] = [entry for entry in _kept if entry is not drop]
+            _make_room(size)
             found = (_map(size), [0])
             _kept.append(found)
         found[1][0] = _requests
         return np.ndarray(shape, dtype, found[0])
+
+
+def _make_room(size: int) -> None:
+    """Let go of what is free but does not fit, the longest unused first, until no more than `_IDLE` lies free."""
+    idle = sorted((entry for entry in _kept if _free(entry)), key=lambda entry: entry[1][0])
+    over, dropped = size + sum(entry[0].size for entry in idle) - _IDLE, set()
+    for entry in idle:
+        if over > 0:
+            dropped.add(id(entry))
+            over -= entry[0].size
+    _kept[:] = [entry for entry in _kept if id(entry) not in dropped]
 
 
 def copied(array: np.ndarray) -> np.ndarray:

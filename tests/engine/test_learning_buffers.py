@@ -51,9 +51,25 @@ def test_small_arrays_are_not_kept() -> None:
     assert learning_buffers._kept == []
 
 
+def test_several_passes_at_once_find_their_buffers_again() -> None:
+    def several() -> set[int]:
+        return {address(array) for array in [take((count, 1000), np.float32) for count in range(100, 1000, 100)] * 3}
+
+    first = several()
+    assert len(first) == 9
+    assert all(several() == first for _ in range(5))
+
+
+def test_new_sizes_push_out_what_lay_free_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning_buffers, "_IDLE", 6_000_000)
+    for count in (500, 800, 300):
+        take((count, 1000), np.float32)
+    assert [entry[0].nbytes for entry in learning_buffers._kept] == [3_200_000, 1_200_000]
+
+
 def test_what_lies_free_is_let_go() -> None:
     take(SHAPE, np.float32)
-    for _ in range(40):
+    for _ in range(learning_buffers._PATIENCE + 2):
         take((500, 1000), np.float32)
     assert [entry[0].nbytes for entry in learning_buffers._kept] == [2_000_000]
     release()
