@@ -5,10 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from neurosim.engine.compiling import kernel, widest_vectors
+from neurosim.engine.learning_buffers import take
+
+_FEW = 8  # inputs up to which a product is nothing but writing its result
+
+
+@kernel
+def _few_inputs(x, rows, bias, out):
+    widest_vectors()
+    for i in range(x.shape[0]):
+        line = out[i]
+        for n in range(line.size):
+            line[n] = x[i, 0] * rows[0, n]
+        for k in range(1, x.shape[1]):
+            for n in range(line.size):
+                line[n] += x[i, k] * rows[k, n]
+        for n in range(line.size):
+            line[n] += bias[n]
+
 
 def linear(x: np.ndarray, rows: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """``x rows + bias``: x `[n, in]`, rows `[in, out]` (the weight transposed) -> `[n, out]`."""
-    out = x @ rows
+    out = take((x.shape[0], rows.shape[1]), np.result_type(x, rows))
+    if 0 < x.shape[1] <= _FEW and x.dtype == rows.dtype == bias.dtype:
+        _few_inputs(x, rows, bias, out)
+        return out
+    np.matmul(x, rows, out=out)
     out += bias
     return out
 

@@ -252,6 +252,21 @@ def test_gather_is_the_matrix_product(activity, dtype):
     np.testing.assert_array_equal(engine.linear(dense, rows, bias), out)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inputs", [1, 2, 8, 9, 40])
+def test_a_linear_layer_of_few_and_of_many_inputs(inputs: int, dtype: type) -> None:
+    rng = np.random.default_rng(inputs)
+    x, rows, bias = (rng.normal(size=size).astype(dtype) for size in ((3000, inputs), (inputs, 24), 24))
+    found = engine.linear(x, rows, bias)
+    exact = x.astype(np.longdouble) @ rows.astype(np.longdouble) + bias
+    assert found.dtype == dtype
+    scale = np.abs(x.astype(float)) @ np.abs(rows.astype(float)) + np.abs(bias)
+    assert (np.abs(found - exact) <= (inputs + 1) * np.finfo(dtype).eps * scale).all()
+    kept = found.copy()
+    engine.linear(x[:2900], rows, bias)
+    np.testing.assert_array_equal(found, kept)  # what is held is not written to again
+
+
 @settings(deadline=None, max_examples=40)
 @given(shape=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12)),
        out=st.integers(1, 3), kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
