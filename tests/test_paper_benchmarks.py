@@ -111,5 +111,21 @@ def test_page_shows_the_results_beside_what_was_published(small, tmp_path):
     assert "*98.59 +- 0.52, 95.30*" in page.text(tmp_path / "results")
 
 
+def test_page_sets_robust_beside_its_best_rival(tmp_path):
+    def result(method: str, seed: int, right: list[int]) -> dict[str, object]:
+        return {"asked": {"method": method, "seed": seed}, "samples": 10,
+                "right": {str(level): right for level in LEVELS}}
+
+    results = {"standard": [result("standard", seed, right) for seed, right in enumerate(([9, 5], [8, 6], [8, 6]))],
+               "sam": [result("sam", 0, [6, 7])],
+               "robust": [result("robust", seed, right) for seed, right in enumerate(([8, 8], [8, 8], [9, 8], [3, 3]))]}
+    lines = list(page.rivals(results))
+    apart = [10.0, 10.0, 15.0]  # of the seeds that both have
+    half = 4.302652729911275 * np.std(apart, ddof=1) / 3**0.5
+    difference = f"{np.mean(apart):+.2f} [{np.mean(apart) - half:+.2f}, {np.mean(apart) + half:+.2f}]"
+    assert lines[6].startswith(f"| 0.3 | 68.75 | standard | 70.00 | {difference} | 30.00 | sam |")
+    assert list(page.rivals({"robust": results["robust"]})) == []
+
+
 def test_committed_page_is_that_of_the_committed_results():
     assert page.PAGE.read_text() == page.text()

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.paper import published
 from benchmarks.paper.cells import RESULTS
 from benchmarks.paper.protocol import EXPERIMENTS, LEVELS, METHODS
-from benchmarks.paper.table1 import statistics
+from benchmarks.paper.table1 import half_width, statistics
 from neurosim.writing import written_beside
 
 PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
@@ -78,6 +78,36 @@ def tables(root: Path = RESULTS) -> Iterator[str]:
                     f"*{number(mean)} +- {number(sd)}, {number(least)}*" for mean, sd, least in other[of])])
         yield ""
         yield from intervals(results)
+        yield from rivals(results)
+
+
+def rivals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str]:
+    """robust beside the best of all others at each level: by the mean, and by the 5th percentile of the dies."""
+    if "robust" not in results or len(results) < 2:
+        return
+
+    def means(method: str, level: str) -> dict[int, float]:
+        return {found["asked"]["seed"]: 100 * np.mean(found["right"][level]) / found["samples"]
+                for found in results[method]}
+
+    cells = {method: statistics(found) for method, found in results.items()}
+    others = [method for method in METHODS if method in cells and method != "robust"]
+    yield ("robust beside its best rival at each level. Difference: of the means, by seeds that both have, with its "
+           "95 % interval (Student's t) where there are three:\n")
+    yield row(["zeta", "robust, mean", "best rival", "its mean", "difference", "robust, 5th percentile", "best rival",
+               "its 5th percentile"])
+    yield row(["---"] * 8)
+    for level in map(str, LEVELS):
+        best = max(others, key=lambda name: cells[name][level]["mean"])
+        low = max(others, key=lambda name: cells[name][level]["p5"])
+        ours, theirs = means("robust", level), means(best, level)
+        apart = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        half = half_width(apart)
+        interval = "" if np.isnan(half) else f" [{np.mean(apart) - half:+.2f}, {np.mean(apart) + half:+.2f}]"
+        yield row([level, number(cells["robust"][level]["mean"]), best, number(cells[best][level]["mean"]),
+                   f"{np.mean(apart):+.2f}{interval}" if apart else "", number(cells["robust"][level]["p5"]), low,
+                   number(cells[low][level]["p5"])])
+    yield ""
 
 
 def intervals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str]:

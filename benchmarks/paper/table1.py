@@ -18,18 +18,24 @@ from benchmarks.paper.jobs import common, in_processes, spoken
 from benchmarks.paper.protocol import LEVELS, METHODS, experiment, method
 
 
+def half_width(means: Sequence[float]) -> float:
+    """Half of the 95 % interval of their mean, by Student's t; nan where they are fewer than three."""
+    from scipy.stats import t
+
+    count = len(means)
+    return np.nan if count < 3 else float(t.ppf(0.975, count - 1) * np.std(means, ddof=1) / count**0.5)
+
+
 def statistics(results: Sequence[Mapping[str, object]]) -> dict[str, dict[str, float]]:
     """Mean, sd, least and 5th percentile in percent at each level, over all dies of all seeds; and the interval.
 
     low, high: of the mean over seeds, 95 %, by Student's t where there are three seeds or more; nan otherwise.
     """
-    from scipy.stats import t
-
     found = {}
     for level in map(str, LEVELS):
         seeds = [100 * np.array(result["right"][level]) / result["samples"] for result in results]
         means, dies = np.array([each.mean() for each in seeds]), np.concatenate(seeds)
-        half = (t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5) if len(means) > 2 else np.nan
+        half = half_width(means)
         found[level] = {"mean": float(means.mean()), "sd": float(dies.std(ddof=1)) if dies.size > 1 else 0.0,
                         "min": float(dies.min()), "p5": float(np.percentile(dies, 5)),
                         "low": float(means.mean() - half), "high": float(means.mean() + half)}
