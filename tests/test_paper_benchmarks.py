@@ -99,6 +99,7 @@ def test_choice_asks_for_a_sweep_and_takes_what_it_chose(monkeypatch, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "ecg.json").write_text(json.dumps({"chosen": {"sam": {"rho": 2}}}))
     assert choice(experiment("ecg"), "sam", [{"rho": 1}, {"rho": 2}]) == {"rho": 2}
+    assert choice(experiment("ecg_patient"), "sam", [{"rho": 1}, {"rho": 2}]) == {"rho": 2}
 
 
 def test_page_shows_the_results_beside_what_was_published(small, tmp_path):

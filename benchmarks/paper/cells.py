@@ -166,7 +166,7 @@ def right_in_torch(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, lev
 
 
 def choice(experiment: Experiment, method: str, candidates: list[dict[str, object]]) -> dict[str, object]:
-    """The settings that the sweep chose, or the first candidate where there was nothing to choose.
+    """The settings that its sweep (or that of `chosen_on`) chose; the only candidate where there was nothing to choose.
 
     Raises
     ------
@@ -175,9 +175,10 @@ def choice(experiment: Experiment, method: str, candidates: list[dict[str, objec
     """
     if len(candidates) == 1:
         return candidates[0]
-    file = RESULTS / "sweep" / f"{experiment.name}.json"
+    name = experiment.chosen_on or experiment.name
+    file = RESULTS / "sweep" / f"{name}.json"
     chosen = json.loads(file.read_text())["chosen"] if file.exists() else {}
     if method not in chosen:
         raise NeurosimError(f"nobody has chosen among the settings of {method}", where=f"experiment {experiment.name}",
-                            hint=f"python -m benchmarks.paper.sweep {experiment.name} --methods {method}")
+                            hint=f"python -m benchmarks.paper.sweep {name} --methods {method}")
     return chosen[method]

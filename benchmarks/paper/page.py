@@ -63,7 +63,9 @@ def tables(root: Path = RESULTS) -> Iterator[str]:
         yield f"## {name}, {epochs} epochs\n"
         full = EXPERIMENTS[name].epochs
         budget = "the published budget" if int(epochs) == full else f"the published budget is {full}"
-        yield f"{EXPERIMENTS[name].about[0].upper()}{EXPERIMENTS[name].about[1:]}. {epochs} epochs ({budget}).\n"
+        chosen = f" Settings as chosen on {EXPERIMENTS[name].chosen_on}." if EXPERIMENTS[name].chosen_on else ""
+        yield (f"{EXPERIMENTS[name].about[0].upper()}{EXPERIMENTS[name].about[1:]}. {epochs} epochs ({budget})."
+               f"{chosen}\n")
         yield row(["method", "setting", "n", *(f"zeta {level:g}" for level in LEVELS)])
         yield row(["---"] * (3 + len(LEVELS)))
         other = published.TABLE_1.get(EXPERIMENTS[name].data, {})

@@ -21,7 +21,8 @@ TEST_LOT = 1
 
 @dataclass(frozen=True)
 class Experiment:
-    """task and options: of `load_task`; size: of the model; data: its name in `published`."""
+    """task and options: of `load_task`; size: of the model; data: its name in `published`; chosen_on: the experiment
+    whose sweep chose the settings, its own where that is empty."""
 
     name: str
     task: str
@@ -29,6 +30,7 @@ class Experiment:
     options: Mapping[str, object] = field(default_factory=dict)
     size: Mapping[str, object] = field(default_factory=dict)
     about: str = ""
+    chosen_on: str = ""
 
     @property
     def epochs(self) -> int:
@@ -39,12 +41,13 @@ class Experiment:
 EXPERIMENTS = {experiment.name: experiment for experiment in (
     Experiment("ecg", "ecg", "ecg", about="MIT-BIH beats, split at random over beats, as published"),
     Experiment("ecg_patient", "ecg", "", {"split": "patient"},
-               about="MIT-BIH beats, no patient in both training and test"),
+               about="MIT-BIH beats, no patient in both training and test", chosen_on="ecg"),
     Experiment("speech", "speech", "speech", about="the test part of Speech Commands v0.02, split by speaker: absolute "
                "figures do not compare with the published ones, differences between methods do"),
     Experiment("fmnist", "fmnist", "fmnist", about="Fashion-MNIST, normalised features with statistics of training"),
     Experiment("fmnist_batch", "fmnist", "fmnist", {}, {"statistics": "batch"},
-               about="Fashion-MNIST, statistics of the batch at hand in testing, too, as published"),
+               about="Fashion-MNIST, statistics of the batch at hand in testing, too, as published",
+               chosen_on="fmnist"),
 )}
 
 
