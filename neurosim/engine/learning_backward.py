@@ -20,7 +20,8 @@ import numpy as np
 from neurosim.engine.ahead import ask_row
 from neurosim.engine.arrays import LANES
 from neurosim.engine.compiling import gradient, part, widest_vectors
-from neurosim.engine.learning_forward import FAST_SIGMOID, SAMPLES, SUBTRACT_NOW, TRIANGLE, Neurons, State
+from neurosim.engine.learning_forward import SAMPLES, SUBTRACT_NOW, TRIANGLE, Neurons, State
+from neurosim.engine.learning_membrane import before_reset, lean, lean_adaptive, through_spike
 from neurosim.engine.neurons import HOLD, NONE, SUBTRACT, ZERO
 from neurosim.engine.panels import add_product, set_product
 
@@ -73,71 +74,6 @@ def _arriving(total, grad, t, first, readout, grad_output):
     if grad_output.size:
         step = t if grad_output.shape[0] > 1 else 0
         add_product(total, grad_output[step, first:first + total.shape[0]], readout)
-
-
-@part
-def _through_spike(total, gv, v, limit, mask, bit, kind, slope, height, relative):
-    """From the gradient to the spikes to that of membranes, added to gv, and of limits, in the place of `total`."""
-    zero, one, half_pi = v.dtype.type(0), v.dtype.type(1), v.dtype.type(np.pi / 2)
-    if relative:  # u = v / B - 1
-        for n in range(v.size):
-            inverse = one / limit[n]
-            x = slope * abs(v[n] * inverse - one)
-            if kind == TRIANGLE:
-                h = max(zero, one - x)
-            elif kind == FAST_SIGMOID:
-                h = one / ((one + x) * (one + x))
-            else:
-                h = one / (one + (half_pi * x) * (half_pi * x))
-            g = total[n] * (height * inverse * h) if mask[n] & bit != 0 else zero
-            gv[n] += g
-            total[n] = -g * (v[n] * inverse)
-    elif kind == TRIANGLE:
-        for n in range(v.size):
-            h = one - slope * abs(v[n] - limit[n])
-            g = total[n] * (height * h) if (h > zero) & (mask[n] & bit != 0) else zero
-            gv[n] += g
-            total[n] = -g
-    elif kind == FAST_SIGMOID:
-        for n in range(v.size):
-            x = one + slope * abs(v[n] - limit[n])
-            g = total[n] * (height / (x * x)) if mask[n] & bit != 0 else zero
-            gv[n] += g
-            total[n] = -g
-    else:
-        for n in range(v.size):
-            x = half_pi * slope * (v[n] - limit[n])
-            g = total[n] * (height / (one + x * x)) if mask[n] & bit != 0 else zero
-            gv[n] += g
-            total[n] = -g
-
-
-@part
-def _lean(gv, row, total, v, threshold, mask, bit, slope, height, beta, gain, least):
-    """`_through_spike` for the triangle, and one step back, of a membrane alone: what most populations have."""
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    for n in range(v.size):
-        h = one - slope * abs(v[n] - threshold[n])
-        g = gv[n] + (total[n] * (height * h) if (h > zero) & (mask[n] & bit != 0) else zero)
-        row[n] = gain[n] * g
-        gv[n] = beta[n] * g if abs(g) > least else zero
-
-
-@part
-def _before_reset(compared, v, total, gv, before, threshold, pointers, indices, slot, attached, sum_threshold):
-    """Back through ``v - (s - r) B``, a soft reset at once, to the membrane that was compared."""
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    for n in range(v.size):
-        again = one if before[n] > threshold[n] else zero
-        compared[n] = v[n] - again * threshold[n]
-        if sum_threshold.size:
-            sum_threshold[n] += again * gv[n]
-        if attached:
-            total[n] -= threshold[n] * gv[n]
-    for e in range(pointers[slot], pointers[slot + 1]):
-        compared[indices[e]] += threshold[indices[e]]
-        if sum_threshold.size:
-            sum_threshold[indices[e]] -= gv[indices[e]]
 
 
 @part
@@ -216,9 +152,10 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
     alike = grad_output.shape[0] == 1 and grad.shape[0] < 2  # from outside the same comes at every step
     adaptive = adaptation.size > 0
     spent_counts = adaptive or (rule.attached and (rule.reset == SUBTRACT or rule.reset == ZERO))
-    lean = (rule.surrogate == TRIANGLE and not rule.relative and not spent_counts
-            and (rule.reset == SUBTRACT or rule.reset == NONE)
-            and alpha.size + sums.gain.size + sums.leak.size + sums.threshold.size + sums.beta.size == 0)
+    plain = (rule.surrogate == TRIANGLE and alpha.size + sums.gain.size + sums.leak.size + sums.threshold.size
+             + sums.beta.size + sums.adaptation.size + sums.beta_adaptation.size == 0)
+    quick = plain and not rule.relative and not spent_counts and (rule.reset == SUBTRACT or rule.reset == NONE)
+    quick_adaptive = plain and rule.relative and adaptive and rule.reset == SUBTRACT
     if adaptive:
         _adaptations(adapted, initial.adapted, beta_adaptation, pointers, indices)
     for t in range(times - 1, -1, -1):
@@ -248,8 +185,13 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
             gv, row, g, now = carry.v[b], block[b], total[b], values[t, sample]
             if t > 0:
                 ask_row(values, t - 1, sample)
-            if lean:
-                _lean(gv, row, g, now, threshold, mask[t], np.uint8(1 << b), slope, height, beta, gain, least)
+            if quick or quick_adaptive:
+                if quick:
+                    lean(gv, row, g, now, threshold, mask[t], np.uint8(1 << b), slope, height, beta, gain, least)
+                else:
+                    lean_adaptive(gv, carry.adapted[b], carry.spent[b], row, g, now, threshold, adaptation,
+                                  beta_adaptation, adapted[t + 1, b], mask[t], np.uint8(1 << b), slope, height, beta,
+                                  gain, rule.attached, least, pointers, indices, t * samples + b)
                 if sums.bias.size:
                     for n in range(size):
                         sums.bias[n] += row[n]
@@ -263,10 +205,10 @@ def _backward_block(first, neurons, to_rows, rule, values, currents, synaptics, 
                     limit[n] = threshold[n] + adaptation[n] * adapted[t + 1, b, n]
             reach = limit if adaptive else threshold
             if rule.reset == SUBTRACT_NOW:
-                _before_reset(row, now, g, gv, before, threshold, pointers, indices, (t + 1) * samples + b,
+                before_reset(row, now, g, gv, before, threshold, pointers, indices, (t + 1) * samples + b,
                               rule.attached, sums.threshold)
                 now = row
-            _through_spike(g, gv, now, reach, mask[t], np.uint8(1 << b), rule.surrogate, slope, height, rule.relative)
+            through_spike(g, gv, now, reach, mask[t], np.uint8(1 << b), rule.surrogate, slope, height, rule.relative)
             # g is now the gradient to the limit B
             if rule.reset == SUBTRACT:
                 for e in range(begin, end):
