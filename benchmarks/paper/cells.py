@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -94,9 +95,10 @@ def trained_for(cell: Cell, work: Path, tick: Callable[[int, int], None] | None 
     """The trained module of a cell: read from the work folder, or trained there."""
     task, experiment = task_of(cell.experiment.name), cell.experiment
     model = build(experiment.task, task.channels, len(task.classes), cell.seed, **experiment.size)
-    key = f"{experiment.name}-{cell.epochs}-{cell.method}-{cell.seed}"
-    kept = work / f"{key}.pt"
     said = json.dumps({name: cell.asked[name] for name in ("recipe", "settings", "epochs", "seed")}, sort_keys=True)
+    # methods with the same settings are one network: what was chosen is now and then what was published
+    key = f"{experiment.name}-{cell.epochs}-{cell.recipe}-{crc32(said.encode()):08x}-{cell.seed}"
+    kept = work / f"{key}.pt"
     if kept.exists() and (found := torch.load(kept, weights_only=True))["asked"] == said:
         model.load_state_dict(found["state"])
         return Trained(model.eval(), found["best_epoch"], {name: tuple(v) for name, v in found["history"].items()},
