@@ -100,7 +100,7 @@ def test_every_import_is_declared() -> None:
     config = declared()
     extras = config["options.extras_require"]
     known = set().union(*map(distributions, (
-        config["options"]["install_requires"], extras["dask"], extras["optuna"], extras["neurobench"])))
+        config["options"]["install_requires"], extras["optuna"], extras["neurobench"])))
     allowed = set().union(*(IMPORTED_AS.get(name, {name}) for name in known))
     found = {path.relative_to(ROOT).as_posix(): outside_imports(path.read_text(encoding="utf-8")) - allowed
              for path in (ROOT / "neurosim").rglob("*.py")}
@@ -113,7 +113,7 @@ def test_constraints_pin_what_is_declared() -> None:
     config = declared()
     extras = config["options.extras_require"]
     lists = [config["options"]["install_requires"],
-             *(extras[name] for name in ("test", "dask", "optuna", "neurobench"))]
+             *(extras[name] for name in ("test", "optuna", "neurobench"))]
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert set().union(*map(distributions, lists)) - distributions(pinned) == set()
     assert all("==" in line for line in pinned.splitlines() if line and not line.startswith("#"))

@@ -6,5 +6,6 @@
     python -m benchmarks.paper.page                  docs/paper.md from all results that are there
 
 Each writes one small file per result under `benchmarks/paper/results`, and goes on where it was interrupted: what is
-there already is not computed again. Models and checkpoints lie in `--work`, which is not committed.
+there already is not computed again (a sweep of another budget or seed begins anew). Models and checkpoints lie in
+`--work`, which is not committed.
 """

@@ -29,7 +29,7 @@ The experiments of {published.SOURCE}, arXiv:2106.05009,
 with neurosim's recipes and its simulated dies. This page is written by `python -m benchmarks.paper.page` from the files
 in `benchmarks/paper/results`; each of them says its settings, seed and versions.
 
-    python -m benchmarks.paper.sweep ecg                   # settings of every method, on validation data
+    python -m benchmarks.paper.sweep ecg --epochs 8        # settings of every method, on validation data
     python -m benchmarks.paper.table1 ecg --seeds 0 1 2    # trains and tests; goes on where it was stopped
     python -m benchmarks.paper.curves ecg                  # worst-case attacks, loss landscapes
     python -m benchmarks.paper.pcm --cifar FOLDER          # a residual network on phase-change memory over a year
@@ -94,8 +94,8 @@ def rivals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str]:
 
     cells = {method: statistics(found) for method, found in results.items()}
     others = [method for method in METHODS if method in cells and method != "robust"]
-    yield ("robust beside its best rival at each level. Difference: of the means, by seeds that both have, with its "
-           "95 % interval (Student's t) where there are three:\n")
+    yield (f"robust beside the best of {', '.join(others)} at each level. Difference: of the means, by seeds that both "
+           "have, with its 95 % interval (Student's t) where there are three:\n")
     yield row(["zeta", "robust, mean", "best rival", "its mean", "difference", "robust, 5th percentile", "best rival",
                "its 5th percentile"])
     yield row(["---"] * 8)

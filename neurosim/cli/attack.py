@@ -37,7 +37,7 @@ def attack(
     restarts: int = typer.Option(1, help="Starts of the attack; the worst end counts."),
     draws: int = typer.Option(10, help="Random changes of each size, for comparison."),
     samples: int = typer.Option(None, help="Only so many of the samples, spread over all of them."),
-    inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
+    inputs: Path = typer.Option(None, help=r"An .npz file with inputs \[time, sample, ...] and labels \[sample]; "
                                            "default: the test samples of the model's task."),
     seed: int = typer.Option(0, help="Of the attack's start and of the random changes."),
     out: Path = typer.Option(None, "--out", "-o", help="A file for what was found (JSON), for `neurosim report`."),

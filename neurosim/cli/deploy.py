@@ -34,7 +34,7 @@ def deploy(
     dac_bits: int = typer.Option(None, help="Bits of inputs that are no spikes: the profile's dac.bits."),
     wires: str = typer.Option(None, help="none, column, full or nonlinear: the profile's wires.level."),
     programming: int = typer.Option(0, help="Which programming of the dies: other write noise on the same devices."),
-    inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
+    inputs: Path = typer.Option(None, help=r"An .npz file with inputs \[time, sample, ...] and labels \[sample]; "
                                            "default: the test samples of the model's task."),
     threshold: float = typer.Option(None, help="Accuracy for the yield; default: 95 % of the network's own."),
     keep_predictions: bool = typer.Option(False, help="Also store the class that each die gives each sample."),

@@ -22,7 +22,7 @@ def landscape(
     furthest: float = typer.Option(2.0, help="The steps go from minus this to this."),
     samples: int = typer.Option(None, help="Only so many of the samples, spread over all of them."),
     seed: int = typer.Option(0, help="Of the directions."),
-    inputs: Path = typer.Option(None, help="An .npz file with inputs [time, sample, ...] and labels [sample]; "
+    inputs: Path = typer.Option(None, help=r"An .npz file with inputs \[time, sample, ...] and labels \[sample]; "
                                            "default: the test samples of the model's task."),
     as_json: bool = JSON,
 ) -> None:

@@ -39,7 +39,7 @@ def train(
                                                        "whole, a checkpoint lie beside it."),
     config: Path = typer.Option(None, help="A .toml file with the same options: task, recipe, out, profile, level, "
                                            "on_chip, adc_bits, dac_bits, wires, epochs, seed, device, teacher, and "
-                                           "tables [setting], [size], [task_option], [chip_option], [set]. The "
+                                           r"tables \[setting], \[size], \[task_option], \[chip_option], \[set]. The "
                                            "command line counts more."),
     resume: bool = typer.Option(False, "--resume", help="Go on where an interrupted run stands: the same result as "
                                                         "without the interruption."),

@@ -35,7 +35,8 @@ def load_task(name: str, **options: object) -> Task:
     """Load a task as arrays; downloads it the first time where no folder holds it.
 
     Options are those of the task: `neurosim.tasks.digits.load` (coding, steps), `neurosim.tasks.ecg.load` (split,
-    window), `neurosim.tasks.fmnist.load` (coding, steps, flat, samples); `neurosim.tasks.speech.load` has none.
+    window, coding, levels), `neurosim.tasks.fmnist.load` (coding, steps, flat, samples);
+    `neurosim.tasks.speech.load` has none.
 
     >>> load_task("digits", coding="latency", steps=10)
     Task('digits', train 1097, validation 200, test 500; inputs [time=10, sample, channel=64], dt=0.001 s, classes \
