@@ -82,8 +82,8 @@ def quantity(expected: str, holds: Callable[[float], bool], spread: bool = False
         if not holds(found.value):
             raise refuse(expected)
         if found.spread and not spread:
-            raise refuse("no spread here: nothing draws it; spreads stand under [mismatch], and at dac.gain, adc.gain and "
-                         "adc.offset")
+            raise refuse("no spread here: nothing draws it; spreads stand under [mismatch], and at dac.gain, adc.gain "
+                         "and adc.offset")
         if positive and found.distribution == "normal" and found.spread * LARGEST_NORMAL >= found.value:
             raise refuse(f"a positive number for every device: a normal cv below {1 / LARGEST_NORMAL:.3f}, "
                          "or distribution = \"lognormal\"")
