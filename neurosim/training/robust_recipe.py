@@ -32,7 +32,7 @@ class Robust(Recipe):
     draws:
         Samples of dies for each batch; a large batch of several draws costs as many passes.
     clean:
-        Share of the task's loss that is taken without noise.
+        Share of the task's loss that is taken without noise; on ECG 0.5 beat 0.2 at every mismatch up to 0.5.
     beta:
         Weight of the consistency D.
     reference:
@@ -56,7 +56,7 @@ class Robust(Recipe):
     selection = "noisy"
     eta: float = 0.6
     draws: int = 2
-    clean: float = 0.2
+    clean: float = 0.5
     beta: float = 0.5
     reference: str = "clean"
     distance: str = "kl"
