@@ -36,6 +36,17 @@ class NeurosimError(Exception):
         super().__init__(text)
 
 
+def true_or_false(name: str, value: object, where: str) -> bool:
+    """The value, which is a truth value: the text "no" would count as true.
+
+    >>> true_or_false("reads", False, "OnChip")
+    False
+    """
+    if not isinstance(value, bool):
+        raise NeurosimError(f"{name} is {value!r}", where=where, allowed="true, false")
+    return value
+
+
 def did_you_mean(found: str, known: Sequence[str]) -> str:
     """A hint that names the known word nearest to `found`, or lists all of them.
 

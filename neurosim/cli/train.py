@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from neurosim.tasks import Task
     from neurosim.training import OnChip, Trained
 
+#: what `trained_network` gives itself, to the model and to `neurosim.training.train`
+_OF_SIZE = ("task", "channels", "classes", "seed", "profile", "dt")
+_OF_TRAINING = ("model", "inputs", "labels", "recipe", "seed", "device", "validation", "checkpoint", "resume",
+                "metrics", "teacher", "progress", "tick")
 _RANGED = 64  # samples that ranges of converters are found from
 
 
@@ -196,6 +200,11 @@ def trained_network(data: Task, recipe: str, seed: int, chip: Profile | None = N
     from neurosim.training import DEFAULTS, as_network, build, build_circuit, circuit_defaults, to_network
     from neurosim.training import train as run_training
 
+    for where, given, reserved in (("setting", settings, _OF_TRAINING), ("size", size, _OF_SIZE)):
+        for name in given or {}:
+            if name in reserved:
+                raise NeurosimError(f"{name} is no setting to give here", where=f"train, {where}",
+                                    hint="it has an option of its own, or follows from the task")
     if level == "circuit":
         defaults = circuit_defaults(data.name)
         model = build_circuit(data.name, data.channels, len(data.classes), seed, chip, data.dt, **(size or {}))

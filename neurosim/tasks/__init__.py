@@ -31,7 +31,7 @@ def _named(name: str) -> ModuleType:
     return _TASKS[name]
 
 
-def load_task(name: str, **options: object) -> Task:
+def load_task(name: str, /, **options: object) -> Task:
     """Load a task as arrays; downloads it the first time where no folder holds it.
 
     Options are those of the task: `neurosim.tasks.digits.load` (coding, steps), `neurosim.tasks.ecg.load` (split,

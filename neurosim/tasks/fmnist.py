@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, true_or_false
 from neurosim.tasks import files
 from neurosim.tasks.digits import CODINGS as SPIKE_CODINGS
 from neurosim.tasks.digits import current
@@ -77,6 +77,7 @@ def load(coding: str = "standard", steps: int = 1, flat: bool = False, samples: 
     if isinstance(steps, bool) or int(steps) != steps or steps < least:
         raise NeurosimError(f"steps is {steps!r}", where="task fmnist",
                             allowed=f"a whole number from {least} up with coding {coding}")
+    true_or_false("flat", flat, "task fmnist")
     arrays = {what: read_idx(files.obtain_file(file)) for what, file in FILES.items()}
     train, validation = divide(arrays["train_labels"], samples)
     parts = [(arrays["train_images"][train], arrays["train_labels"][train]),
@@ -86,7 +87,7 @@ def load(coding: str = "standard", steps: int = 1, flat: bool = False, samples: 
     splits = [Split(codings[coding](images.reshape(len(images), -1) / np.float32(255), steps)
                     .reshape(steps, len(images), *shape), labels.astype(np.int64)) for images, labels in parts]
     return Task("fmnist", *splits, CLASSES, DT, CITATION,
-                {"coding": coding, "steps": int(steps), "flat": bool(flat), "samples": samples})
+                {"coding": coding, "steps": int(steps), "flat": flat, "samples": samples})
 
 
 def _standard(intensity: np.ndarray, steps: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from neurosim import network
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, true_or_false
 from neurosim.network import Network
 from neurosim.training.dpi import DPINeuron
 
@@ -153,10 +153,10 @@ def circuit_network(inputs: int, classes: int, fields: Fields, dt: float, *, hid
     for name, value in (("inputs", inputs), ("classes", classes), ("hidden", hidden), ("fan_in", fan_in)):
         if isinstance(value, bool) or int(value) != value or value < 1:
             raise NeurosimError(f"{name} is {value!r}", where="circuit_network", allowed="a whole number from 1 up")
-    if recurrent and fan_in <= inputs:
+    if true_or_false("recurrent", recurrent, "circuit_network") and fan_in <= inputs:
         raise NeurosimError(f"{inputs} inputs and recurrence with fan_in {fan_in}", where="circuit_network",
                             allowed=f"fan_in above {inputs}", hint="leave recurrent away, or take fewer inputs")
-    return CircuitNetwork(inputs, classes, fields, dt, hidden=hidden, recurrent=bool(recurrent), fan_in=fan_in,
+    return CircuitNetwork(inputs, classes, fields, dt, hidden=hidden, recurrent=recurrent, fan_in=fan_in,
                           units=(unit, unit_out), seed=seed)
 
 

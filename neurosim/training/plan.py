@@ -95,7 +95,8 @@ def make_plan(recipe: str | Recipe, settings: dict[str, object], *, epochs: int 
     if isinstance(recipe, str):
         known = settings_of(recipe)
         if recipe in RECIPES and (unknown := [name for name in settings if name not in known]):
-            others = ["epochs", "learning_rate", *(f.name for f in fields(Plan) if f.name not in ("recipe", "rates"))]
+            others = ["epochs", "learning_rate",
+                      *(f.name for f in fields(Plan) if f.name not in ("recipe", "rates", "seed"))]
             raise NeurosimError(f"there is no setting {unknown[0]!r}", where=f"train, recipe {recipe}",
                                 hint=did_you_mean(unknown[0], [*known, *others]))
         recipe = make_recipe(recipe, **settings)

@@ -265,6 +265,21 @@ def test_bad_input_is_said_once_and_leaves_nothing(call, model, tmp_path):
         assert sorted(tmp_path.iterdir()) == before, name
 
 
+@pytest.mark.parametrize("given", ["--setting seed=3", "--setting tick=1", "--setting model=1", "--size seed=1",
+                                   "--size channels=3"])
+def test_train_refuses_what_it_gives_itself(call, tmp_path, given):
+    option, pair = given.split()
+    code, _, err = call("train", "digits", "-o", tmp_path / "m.h5", option, pair)
+    assert code == 2
+    assert "is no setting to give here" in err
+
+
+def test_a_name_is_no_option_of_a_task(call, tmp_path):
+    code, _, err = call("train", "digits", "-o", tmp_path / "m.h5", "--task-option", "name=ecg")
+    assert code == 2
+    assert "there is no option 'name'" in err
+
+
 def test_train_and_deploy_its_task(call, tmp_path):
     model = tmp_path / "digits.h5"
     arguments = ("train", "digits", "--recipe", "forward_noise", "--setting", "eta=0.2", "--epochs", 1, "--size",

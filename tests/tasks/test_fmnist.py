@@ -74,6 +74,7 @@ def test_spikes_flat_and_fewer_samples(small):
     ({"coding": "phase"}, "allowed: standard, current, rate, latency"),
     ({"coding": "rate"}, "from 2 up with coding rate"),
     ({"steps": 0}, "from 1 up"),
+    ({"flat": "no"}, "flat is 'no' .allowed: true, false"),
     ({"samples": 60}, "10 to 59"),
     ({"samples": 5}, "10 to 59"),
 ])

@@ -86,7 +86,7 @@ def test_plain_adam_learns_the_digits_and_the_net_lands_on_the_chip():
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"hidden": 0}, "hidden is 0"), ({"recurrent": True, "fan_in": 16}, "allowed: fan_in above 16"),
-    ({"fan_in": 2.5}, "fan_in is 2.5"),
+    ({"fan_in": 2.5}, "fan_in is 2.5"), ({"recurrent": "no"}, "recurrent is 'no' .allowed: true, false"),
 ])
 def test_what_cannot_be_is_refused(change, said):
     with pytest.raises(ns.NeurosimError, match=said):

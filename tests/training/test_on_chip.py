@@ -249,3 +249,9 @@ def test_a_normalisation_is_seen_through(after):
                                atol=1e-5)
     with pytest.raises(NeurosimError, match="statistics move"):
         OnChip(chip.module, profile, inputs().numpy(), exact_forward=True)
+
+
+@pytest.mark.parametrize("name", ["exact_forward", "reads", "learn_ranges"])
+def test_a_word_is_no_truth_value(name):
+    with pytest.raises(NeurosimError, match=f"{name} is 'no' .allowed: true, false"):
+        OnChip(mlp(), load_profile("mismatch"), inputs().numpy(), **{name: "no"})
