@@ -54,6 +54,8 @@ def sweep(name: str, methods: Sequence[str], epochs: int, seed: int, work: Path,
             found["scores"][of] = [done[of][i] for i in sorted(done[of])]
             best = max(found["scores"][of], key=lambda entry: sum(entry["accuracy"]))
             found["chosen"][of] = best["settings"]
+            for part in ("scores", "chosen"):  # not as they came
+                found[part] = {name: found[part][name] for name in METHODS if name in found[part]}
             write(file, found)
     return found
 

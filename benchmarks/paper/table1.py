@@ -57,8 +57,9 @@ def main() -> int:
                                 options.epochs or asked.epochs, options.dies, options.test_samples, options.device)
              for seed in options.seeds for name in options.methods or METHODS}
     found: dict[str, list[dict[str, object]]] = {}
-    for (name, _), result in in_processes(result_of, cells, options.work, options.jobs, f"table 1, {asked.name}"):
-        found.setdefault(name, []).append(result)
+    done = dict(in_processes(result_of, cells, options.work, options.jobs, f"table 1, {asked.name}"))
+    for name, seed in cells:  # not as they came: a sum depends on the order
+        found.setdefault(name, []).append(done[name, seed])
     table = {name: statistics(results) for name, results in found.items()}
     if options.json:
         json.dump(table, sys.stdout, indent=1)
