@@ -80,9 +80,3 @@ def copied(array: np.ndarray) -> np.ndarray:
 def _free(entry: tuple[np.ndarray, list[int]]) -> bool:
     """Whether only the entry itself refers to its bytes (and, for this look at them, the call)."""
     return sys.getrefcount(entry[0]) == 2
-
-
-def release() -> None:
-    """Let go of all buffers that no one holds."""
-    with _lock:
-        _kept[:] = [entry for entry in _kept if not _free(entry)]

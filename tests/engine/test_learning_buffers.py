@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from neurosim.engine import learning_buffers
-from neurosim.engine.learning_buffers import release, take
+from neurosim.engine.learning_buffers import take
 
 SHAPE = (300, 1000)  # above a megabyte
 
 
 @pytest.fixture(autouse=True)
 def _alone():
-    release()
+    learning_buffers._kept.clear()
     yield
-    release()
+    learning_buffers._kept.clear()
 
 
 def address(array: np.ndarray) -> int:
@@ -72,5 +72,3 @@ def test_what_lies_free_is_let_go() -> None:
     for _ in range(learning_buffers._PATIENCE + 2):
         take((500, 1000), np.float32)
     assert [entry[0].nbytes for entry in learning_buffers._kept] == [2_000_000]
-    release()
-    assert learning_buffers._kept == []
