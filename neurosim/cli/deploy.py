@@ -135,12 +135,13 @@ def samples_of(network: Network, path: Path | None) -> tuple[np.ndarray, np.ndar
 
 def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files") or not {"inputs", "labels"} <= set(file.files):
-                raise NeurosimError("has no arrays `inputs` and `labels`", where=str(path),
-                                    hint="write it with numpy.savez(path, inputs=..., labels=...)")
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile) or not {"inputs", "labels"} <= set(found.files):
+            raise NeurosimError("has no arrays `inputs` and `labels`", where=str(path),
+                                hint="write it with numpy.savez(path, inputs=..., labels=...)")
+        with found as file:
             return file["inputs"], file["labels"]
     except FileNotFoundError:
         raise NeurosimError("there is no such file", where=str(path)) from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise NeurosimError(f"not an .npz file of arrays ({error})", where=str(path)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import typer
@@ -28,11 +29,12 @@ def examine(
     from neurosim.deployment import load_run
     from neurosim.mapping import map_network
     from neurosim.network import Network
-    from neurosim.profile import Profile
+    from neurosim.profile.load import parse_profile
 
     refuse_place(out)
     network, found = Network.load(model), load_run(run)
-    mapped = map_network(network, Profile.model_validate_json(found.dataset.attrs["profile_json"]))
+    chip = parse_profile(json.loads(found.dataset.attrs["profile_json"]), f"{run}, profile_json")
+    mapped = map_network(network, chip)
     x, y, _ = samples_of(network, inputs)
     seen = look(found, mapped, x, y, die, sample=sample, threads=threads, about={"command": command_line()})
     seen.save(out)

@@ -9,6 +9,7 @@ import typer
 
 from neurosim.cli.deploy import samples_of
 from neurosim.cli.output import JSON, command_line, print_json, print_table, seconds
+from neurosim.errors import NeurosimError
 
 if TYPE_CHECKING:
     from neurosim.deployment import Pareto
@@ -45,6 +46,9 @@ def pareto(
     from neurosim.profile import load_profile
     from neurosim.report import plot_pareto, plot_sweep, save_figure
 
+    for name, value in (("--accuracy", accuracy), ("--share", share)):
+        if value is not None and not 0 <= value <= 1:
+            raise NeurosimError(f"it is {value:g}", where=name, allowed="0 to 1")
     network, chip = Network.load(model), load_profile(profile)
     ranges = [parse_range(_in_seconds(text)) for text in vary]
     chosen = guided(ranges, points, seed) if method == "optuna" else settings(ranges, method, points, seed)

@@ -16,6 +16,7 @@ from neurosim.cli.chip import READING, chip_of
 from neurosim.cli.config import merged
 from neurosim.cli.output import JSON, command_line, key_values, print_json
 from neurosim.errors import NeurosimError, did_you_mean
+from neurosim.writing import refuse_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +93,7 @@ def train(
     device_of(given["device"])
     out = Path(given["out"])
     chip = _chip(given)
-    if not out.parent.is_dir():
-        raise NeurosimError(f"the folder {out.parent} does not exist", where=str(out), hint="make it first")
+    refuse_place(out)
     clean = Network.load(given["teacher"]) if "teacher" in given else None
     checkpoint = out.with_name(out.name + ".checkpoint")
     if given["level"] != "neuron":

@@ -179,6 +179,9 @@ def examine(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndar
 def _plan_of(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndarray) -> Plan:
     manifest = json.loads(run.dataset.attrs["manifest"])
     said = ("seed", "time", "programming", "precision", "keep_predictions", "keep_events", "calibrate")
+    if lacking := [key for key in said if key not in manifest]:
+        raise NeurosimError(f"another version of neurosim wrote this run: it does not say {', '.join(lacking)}",
+                            where="examine", hint="deploy again with this version")
     plan = make_plan(mapped, inputs, labels, run.dataset["die"].values,
                      **{key: manifest[key] for key in said})
     if plan.manifest != manifest:

@@ -281,7 +281,8 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         raise NeurosimError(f"not a netCDF or HDF5 file ({str(error).splitlines()[0]})", where=str(path),
                             hint="a run is what `neurosim deploy` writes") from None
     missing = [name for name in ("accuracy", "spikes", "events") if name not in found]
-    missing += [name for name in ("manifest", "ideal_accuracy", "profile", "seed") if name not in found.attrs]
+    missing += [name for name in ("manifest", "ideal_accuracy", "profile", "profile_json", "seed")
+                if name not in found.attrs]
     if missing:
         raise NeurosimError(f"not a neurosim run: it has no {', '.join(missing)}", where=str(path))
     return Run(found)

@@ -19,6 +19,7 @@ from neurosim.mapping import MappedNetwork, map_network
 from neurosim.network import Network
 from neurosim.profile import Profile
 
+_MOST = 10_000  # values of one range
 THRESHOLD_SCALE = "neuron.threshold_scale"
 MISMATCH, TIME = "mismatch", "time"
 METHODS = ("grid", "random", "latin")
@@ -53,8 +54,10 @@ def parse_range(text: str) -> Range:
     if ":" not in rest:
         return Range(key, tuple(numbers))
     low, high, step = (*numbers, 1)[:3]
-    if len(numbers) not in (2, 3) or step <= 0 or high < low:
-        raise NeurosimError(f"{text!r} is no range", where="--vary", allowed=f"{allowed}, LOW <= HIGH and STEP > 0")
+    if (len(numbers) not in (2, 3) or not all(map(math.isfinite, numbers)) or step <= 0 or high < low
+            or (high - low) / step > _MOST):
+        raise NeurosimError(f"{text!r} is no range", where="--vary",
+                            allowed=f"{allowed}, LOW <= HIGH and STEP > 0, at most {_MOST} values")
     count = math.floor((high - low) / step + 1e-9) + 1
     return Range(key, tuple(low + i * step if isinstance(low + i * step, int) else round(low + i * step, 12)
                             for i in range(count)))

@@ -194,6 +194,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     np.savez(folder / "short.npz", inputs=arrays["inputs"], labels=arrays["labels"][:-1])
     np.savez(folder / "nan.npz", inputs=np.full_like(arrays["inputs"], np.nan), labels=arrays["labels"])
     np.savez(folder / "names.npz", x=arrays["inputs"])
+    np.save(folder / "alone.npy", arrays["inputs"])
 
     def deploy(m=model, d=data, *more, profile="mismatch"):
         return ["deploy", m, "--profile", profile, "--out", out, *(["--inputs", d] if d else []), *more]
@@ -203,6 +204,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "text as model": (deploy(folder / "text.h5"), "text.h5"),
         "other hdf5": (deploy(folder / "other.h5"), "other.h5"),
         "missing data": (deploy(model, folder / "none.npz"), "none.npz: there is no such file"),
+        "one array": (deploy(model, folder / "alone.npy"), "has no arrays `inputs` and `labels`"),
+        "share": (["pareto", model, "--profile", "pcm_hermes", "--vary", "crossbar.levels=2,4", "--share", 7, "--out",
+                   folder / "p.nc"], "--share: it is 7 (allowed: 0 to 1)"),
+        "a folder as model": (["train", "digits", "--out", folder], "is a folder"),
         "text as data": (deploy(model, folder / "text.h5"), "not an .npz file"),
         "other arrays": (deploy(model, folder / "names.npz"), "no arrays `inputs` and `labels`"),
         "no task": (deploy(model, None), "does not say which task"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -222,5 +223,11 @@ def test_files_and_refusals(tmp_path):
     with pytest.raises(NeurosimError, match="threads is 0"):
         examine(run, mapped, INPUTS, LABELS, threads=0)
     run.save(tmp_path / "run.nc")
+    older = ns.load_run(tmp_path / "run.nc")
+    manifest = json.loads(older.dataset.attrs["manifest"])
+    del manifest["keep_events"]
+    older.dataset.attrs["manifest"] = json.dumps(manifest)
+    with pytest.raises(NeurosimError, match="another version of neurosim wrote this run: it does not say keep_events"):
+        examine(older, mapped, INPUTS, LABELS)
     with pytest.raises(NeurosimError, match="holds no examination"):
         load_examination(tmp_path / "run.nc")

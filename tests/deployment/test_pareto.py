@@ -48,7 +48,8 @@ def test_ranges(text: str, values: tuple[float, ...]) -> None:
     assert parse_range(text).values == values
 
 
-@pytest.mark.parametrize("text", ["a", "=1:2", "a=", "a=1:2:3:4", "a=3:1", "a=1:2:0", "a=x"])
+@pytest.mark.parametrize("text", ["a", "=1:2", "a=", "a=1:2:3:4", "a=3:1", "a=1:2:0", "a=x", "a=0:inf", "a=0:nan:0.1",
+                                  "a=0:1:nan", "a=8:1e12"])
 def test_ranges_that_are_none(text: str) -> None:
     with pytest.raises(NeurosimError, match=r"--vary: .*KEY=LOW:HIGH"):
         parse_range(text)
