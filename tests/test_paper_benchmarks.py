@@ -107,6 +107,8 @@ def test_page_shows_the_results_beside_what_was_published(small, tmp_path):
     text = page.text(tmp_path / "results")
     assert "## ecg, 2 epochs" in text
     assert "| forward_noise | eta=0.2 | 1 |" in text
+    assert "Not run yet at this budget: standard, dropout, awp, amp, adversarial, hybrid, " in text
+    assert "Not run yet: ecg_patient, speech, fmnist, fmnist_batch.\n" in text
     small = replace(small, method="forward_noise_published")
     result_of(small, tmp_path)
     assert "*98.59 +- 0.52, 95.30*" in page.text(tmp_path / "results")

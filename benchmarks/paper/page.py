@@ -79,8 +79,12 @@ def tables(root: Path = RESULTS) -> Iterator[str]:
                 yield row([f"*{of}, as printed*", "", "2", *(
                     f"*{number(mean)} +- {number(sd)}, {number(least)}*" for mean, sd, least in other[of])])
         yield ""
+        if missing := [method for method in METHODS if method not in results]:
+            yield f"Not run yet at this budget: {', '.join(missing)}.\n"
         yield from intervals(results)
         yield from rivals(results)
+    if missing := [name for name in EXPERIMENTS if not list((root / "table1").glob(f"{name}-[0-9]*"))]:
+        yield f"Not run yet: {', '.join(missing)}.\n"
 
 
 def rivals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str]:
