@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,12 @@ def attack(
 
 def some_samples(network: Network, inputs: Path | None, samples: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels: all, or so many of them, spread over all."""
+    from neurosim.deployment.plan import checked_labels
+    from neurosim.network.forward import compile_inputs
+
     x, y, _ = samples_of(network, inputs)
+    compile_inputs(network, x)  # refuses what is no input
+    y = checked_labels(y, x.shape[1], math.prod(network.output_shape))
     if samples is None:
         return x, y
     if not 1 <= samples <= y.size:

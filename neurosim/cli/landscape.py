@@ -47,6 +47,6 @@ def landscape(
         print_json({"landscape": str(out), **result})
         return
     ends = [row[i] for row in found.losses for i in (0, -1)]
-    middle = sum(row[len(row) // 2] for row in found.losses) / len(found.losses)
-    typer.echo(f"cross-entropy of {found.samples} samples: {middle:.3g} in the middle, {sum(ends) / len(ends):.3g} at "
-               f"the ends of {directions} directions, slope {found.slope:.3g}; stored in {out}")
+    typer.echo(f"cross-entropy of {found.samples} samples: {found.centre:.3g} in the middle, "
+               f"{sum(ends) / len(ends):.3g} at the ends of {directions} directions, "
+               f"slope {found.slope:.3g}; stored in {out}")

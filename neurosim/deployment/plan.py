@@ -89,13 +89,14 @@ def make_plan(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] |
     classes = int(np.prod(mapped.network.output_shape))
     digest = hashlib.sha256(repr((inputs.shape, inputs.dtype.str)).encode())
     digest.update(np.ascontiguousarray(inputs).data)
-    checked = _labels(labels, inputs.shape[1], classes)
+    checked = checked_labels(labels, inputs.shape[1], classes)
     digest.update(checked.data)
     return Plan(lot, _numbers(dies), blocks, checked, inputs.shape[0], digest.hexdigest(), precision,
                 bool(keep_predictions), bool(keep_events), make_calibration(lot, inputs, calibrate))
 
 
-def _labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> np.ndarray:
+def checked_labels(labels: Sequence[int] | np.ndarray, samples: int, classes: int) -> np.ndarray:
+    """Labels as int64 `[sample]`; raises `NeurosimError` where they are no whole numbers below `classes`."""
     found = np.asarray(labels)
     if found.ndim != 1 or found.size != samples:
         raise NeurosimError(f"labels have shape {list(found.shape)}, the inputs hold {samples} samples",

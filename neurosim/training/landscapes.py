@@ -23,13 +23,15 @@ from neurosim.training.vulnerable import in_parts
 
 @dataclass(frozen=True)
 class Landscape:
-    """Cross-entropy `[direction, step]` at each step along each direction; size: a step's standard deviation.
+    """Cross-entropy `[direction, step]` at each step along each direction; centre: at the parameters themselves; size:
+    a step's standard deviation.
 
     slope: mean over directions and steps of ``|difference of neighbours| / distance of steps`` (table S1).
     """
 
     steps: tuple[float, ...]
     losses: tuple[tuple[float, ...], ...]
+    centre: float
     size: float
     slope: float
     samples: int
@@ -69,6 +71,7 @@ def landscape(objective: Callable[[torch.Tensor, torch.Tensor], Objective], inpu
     steps = torch.linspace(-furthest, furthest, points, dtype=torch.float64).tolist()
     losses = []
     with torch.no_grad():
+        centre = cross_entropy(logits(fixed), labels).item()
         for number in range(directions):
             v = gaussian(fixed, reach, size, generator)
             losses.append(tuple(cross_entropy(logits(moved(fixed, {name: a * u for name, u in v.items()}, reach)),
@@ -76,5 +79,5 @@ def landscape(objective: Callable[[torch.Tensor, torch.Tensor], Objective], inpu
             if tick is not None:
                 tick(number + 1, directions)
     rises = [abs(after - before) for row in losses for before, after in itertools.pairwise(row)]
-    return Landscape(tuple(steps), tuple(losses), size, sum(rises) / len(rises) / (steps[1] - steps[0]), labels.numel(),
-                     seed)
+    slope = sum(rises) / len(rises) / (steps[1] - steps[0])
+    return Landscape(tuple(steps), tuple(losses), centre, size, slope, labels.numel(), seed)

@@ -195,6 +195,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     np.savez(folder / "nan.npz", inputs=np.full_like(arrays["inputs"], np.nan), labels=arrays["labels"])
     np.savez(folder / "names.npz", x=arrays["inputs"])
     np.save(folder / "alone.npy", arrays["inputs"])
+    np.savez(folder / "far.npz", inputs=arrays["inputs"], labels=arrays["labels"] + 99)
 
     def deploy(m=model, d=data, *more, profile="mismatch"):
         return ["deploy", m, "--profile", profile, "--out", out, *(["--inputs", d] if d else []), *more]
@@ -235,6 +236,9 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "no setting": (["train", "digits", "--setting", "etta=1", "--out", folder / "m.h5"], "etta"),
         "no size": (["train", "digits", "--size", "hiden=1", "--out", folder / "m.h5"], "hiden"),
         "no loss of this name": (["attack", model, "--inputs", data, "--loss", "kll"], "did you mean 'kl'"),
+        "no numbers to attack with": (["attack", model, "--inputs", folder / "nan.npz"], "NaN or infinite values"),
+        "no labels to look around with": (["landscape", model, "--inputs", folder / "far.npz", "--out", folder / "l"],
+                                          "labels reach from"),
         "a negative size": (["attack", model, "--inputs", data, "--size", "-1"], "sizes are [-1.0]"),
         "more samples than there are": (["attack", model, "--inputs", data, "--samples", 9], "allowed: 1 to 8"),
         "a plot as text": (["attack", model, "--inputs", data, "--plot", folder / "p.txt"], ".svg, .png, .pdf"),

@@ -36,6 +36,8 @@ def test_losses_are_those_of_the_moved_parameter():
         assert row == pytest.approx(np.log1p(np.exp(-(2.0 + np.array(seen.steps) * v))))
     rises = np.abs(np.diff(seen.losses, axis=1)) / np.diff(seen.steps)
     assert seen.slope == pytest.approx(rises.mean())
+    even = found(size=0.3, directions=1, points=2)  # no step of these is 0
+    assert even.centre == seen.centre == pytest.approx(np.log1p(np.exp(-2.0)))
 
 
 def test_as_published_by_default_and_in_parts_of_samples(monkeypatch):
