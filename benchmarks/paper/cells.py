@@ -24,7 +24,7 @@ from neurosim.errors import NeurosimError
 from neurosim.mapping import map_network
 from neurosim.network import Network
 from neurosim.profile import load_profile
-from neurosim.tasks import Task, load_task
+from neurosim.tasks import Split, Task, load_task
 from neurosim.training import DEFAULTS, Trained, build, moved, to_network, train
 from neurosim.training.deviations import gaussian, relative
 from neurosim.training.monitoring import accuracy
@@ -35,7 +35,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained, and on how many dies it is tested; samples: of the test set, spread over it, all if 0."""
+    """What is trained, and on how many dies it is tested.
+
+    samples, train_samples: of the test and the training set, spread over it; all if 0.
+    """
 
     experiment: Experiment
     method: str
@@ -46,18 +49,30 @@ class Cell:
     dies: int = 100
     samples: int = 0
     device: str = "cpu"
+    train_samples: int = 0
 
     @property
     def file(self) -> Path:
         """Where its result lies."""
-        return RESULTS / "table1" / f"{self.experiment.name}-{self.epochs}" / f"{self.method}-{self.seed}.json"
+        folder = RESULTS / "table1" / f"{self.experiment.name}-{budget_of(self.asked)}"
+        return folder / f"{self.method}-{self.seed}.json"
 
     @property
     def asked(self) -> dict[str, object]:
         """All that its result depends on."""
         return {"experiment": self.experiment.name, "method": self.method, "recipe": self.recipe,
                 "settings": dict(self.settings), "seed": self.seed, "epochs": self.epochs, "dies": self.dies,
-                "lot": TEST_LOT, "test_samples": self.samples, "levels": list(LEVELS)}
+                "lot": TEST_LOT, "test_samples": self.samples, "levels": list(LEVELS),
+                **({"train_samples": self.train_samples} if self.train_samples else {})}
+
+
+def budget_of(asked: Mapping[str, object]) -> str:
+    """Epochs, and of how many samples where not of all; part of a name.
+
+    >>> budget_of({"epochs": 20}), budget_of({"epochs": 5, "train_samples": 1000})
+    ('20', '5-of-1000')
+    """
+    return f"{asked['epochs']}-of-{asked['train_samples']}" if "train_samples" in asked else str(asked["epochs"])
 
 
 def result_of(cell: Cell, work: Path, tick: Callable[[int, int], None] | None = None) -> dict[str, object]:
@@ -70,7 +85,7 @@ def result_of(cell: Cell, work: Path, tick: Callable[[int, int], None] | None = 
     dies = list(right_on_dies(trained.model, network_of(trained, task), cell, task))
     at_best = {name: values[trained.best_epoch - 1] for name, values in trained.history.items()}
     result = {"asked": cell.asked, "trainer": dict(trained.settings), "best_epoch": trained.best_epoch,
-              "at_best_epoch": at_best, "samples": len(labels_of(cell, task)), "task_hash": task.hash,
+              "at_best_epoch": at_best, "samples": len(part(task.test, cell.samples)[1]), "task_hash": task.hash,
               "right": dict(zip(map(str, LEVELS), dies, strict=True)),
               "versions": harness.versions("neurosim-dies", "torch", "numpy", "numba")}
     write(cell.file, result)
@@ -95,7 +110,8 @@ def trained_for(cell: Cell, work: Path, tick: Callable[[int, int], None] | None 
     """The trained module of a cell: read from the work folder, or trained there."""
     task, experiment = task_of(cell.experiment.name), cell.experiment
     model = build(experiment.task, task.channels, len(task.classes), cell.seed, **experiment.size)
-    said = json.dumps({name: cell.asked[name] for name in ("recipe", "settings", "epochs", "seed")}, sort_keys=True)
+    said = json.dumps({name: cell.asked[name] for name in ("recipe", "settings", "epochs", "seed", "train_samples")
+                       if name in cell.asked}, sort_keys=True)
     # methods with the same settings are one network: what was chosen is now and then what was published
     key = f"{experiment.name}-{cell.epochs}-{cell.recipe}-{crc32(said.encode()):08x}-{cell.seed}"
     kept = work / f"{key}.pt"
@@ -105,7 +121,7 @@ def trained_for(cell: Cell, work: Path, tick: Callable[[int, int], None] | None 
                        cell.recipe, found["settings"], cell.seed, found["data_hash"]), task
     work.mkdir(parents=True, exist_ok=True)
     options = {**DEFAULTS[experiment.task].training, "epochs": cell.epochs, **cell.settings}
-    trained = train(model, task.train.inputs, task.train.labels, recipe=cell.recipe, seed=cell.seed,
+    trained = train(model, *part(task.train, cell.train_samples), recipe=cell.recipe, seed=cell.seed,
                     validation=(task.validation.inputs, task.validation.labels), device=cell.device,
                     checkpoint=work / f"{key}.checkpoint", resume=True, metrics=work / f"{key}.jsonl", tick=tick,
                     **options)
@@ -124,21 +140,17 @@ def network_of(trained: Trained, task: Task) -> Network | None:
     return to_network(trained, task.validation.inputs[:, :8], task.dt)
 
 
-def chosen_of(cell: Cell, task: Task) -> np.ndarray:
-    """Numbers of the test samples that count."""
-    every = len(task.test)
-    return np.arange(every) if not cell.samples else np.arange(cell.samples) * every // cell.samples
-
-
-def labels_of(cell: Cell, task: Task) -> np.ndarray:
-    """Their right answers."""
-    return task.test.labels[chosen_of(cell, task)]
+def part(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of `count` samples, spread over a split; of all where it is 0 or has no more than these."""
+    if not 0 < count < len(split):
+        return split.inputs, split.labels
+    chosen = np.arange(count) * len(split) // count
+    return np.ascontiguousarray(split.inputs[:, chosen]), split.labels[chosen]
 
 
 def right_on_dies(model: nn.Module, network: Network | None, cell: Cell, task: Task) -> list[list[int]]:
     """Right answers of every die at every level, on the simulator; see `right_in_torch` for what it cannot run."""
-    chosen = chosen_of(cell, task)
-    inputs, labels = np.ascontiguousarray(task.test.inputs[:, chosen]), task.test.labels[chosen]
+    inputs, labels = part(task.test, cell.samples)
     found = []
     for level in LEVELS:
         dies = cell.dies if level else 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.paper.cells import RESULTS, Cell, choice, trained_for, write
+from benchmarks.paper.cells import RESULTS, Cell, budget_of, choice, part, trained_for, write
 from benchmarks.paper.jobs import common, in_processes, spoken
 from benchmarks.paper.protocol import METHODS, experiment, method
 from neurosim.training import Attack, Objective, landscape, vulnerability
@@ -26,10 +26,7 @@ DRAWS = 10
 def curves_of(cell: Cell, work: Path) -> dict[str, object]:
     """Attacks and landscape of one network."""
     trained, task = trained_for(cell, work)
-    inputs, labels = torch.tensor(task.test.inputs), torch.tensor(task.test.labels)
-    if cell.samples:
-        chosen = torch.arange(cell.samples) * labels.numel() // cell.samples
-        inputs, labels = inputs[:, chosen], labels[chosen]
+    inputs, labels = map(torch.tensor, part(task.test, cell.samples))
 
     def objective(x: torch.Tensor, y: torch.Tensor) -> Objective:
         return Objective(trained.model, x, y, trained.settings["readout"])
@@ -43,8 +40,9 @@ def curves_of(cell: Cell, work: Path) -> dict[str, object]:
 def curves(cells: Sequence[Cell], work: Path, jobs: int) -> dict[str, object]:
     """Those of every network, into one file."""
     about = cells[0]
-    file = RESULTS / "curves" / f"{about.experiment.name}-{about.epochs}-{about.seed}.json"
-    asked = {"experiment": about.experiment.name, "epochs": about.epochs, "seed": about.seed, "samples": about.samples}
+    asked = {"experiment": about.experiment.name, "epochs": about.epochs, "seed": about.seed, "samples": about.samples,
+             **({"train_samples": about.train_samples} if about.train_samples else {})}
+    file = RESULTS / "curves" / f"{about.experiment.name}-{budget_of(asked)}-{about.seed}.json"
     found: dict[str, object] = json.loads(file.read_text()) if file.exists() else {}
     entries: Mapping[str, object] = found.get("methods", {}) if found.get("asked") == asked else {}
     todo = {cell.method: cell for cell in cells if entries.get(cell.method, {}).get("settings") != dict(cell.settings)}
@@ -61,10 +59,12 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="default: the published budget")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--test-samples", type=int, default=0, help="test samples that count (default: all)")
+    parser.add_argument("--train-samples", type=int, default=0, help="as table1 was told (default: all)")
     options = parser.parse_args()
     asked = experiment(options.experiment)
     cells = [Cell(asked, name, method(name).recipe, choice(asked, name, method(name).settings(asked.task)),
-                  options.seed, options.epochs or asked.epochs, samples=options.test_samples)
+                  options.seed, options.epochs or asked.epochs, samples=options.test_samples,
+                  train_samples=options.train_samples)
              for name in options.methods or METHODS]
     found = curves(cells, options.work, options.jobs)
     if options.json:

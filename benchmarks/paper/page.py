@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.paper import published
-from benchmarks.paper.cells import RESULTS
+from benchmarks.paper.cells import RESULTS, budget_of
 from benchmarks.paper.protocol import EXPERIMENTS, LEVELS, METHODS
 from benchmarks.paper.table1 import half_width, statistics
 from neurosim.writing import written_beside
@@ -48,6 +48,16 @@ def number(value: float) -> str:
     return f"{value:.2f}"
 
 
+def spoken_budget(budget: str) -> str:
+    """`5-of-1000` in words.
+
+    >>> spoken_budget("1"), spoken_budget("5-of-1000")
+    ('1 epoch', '5 epochs of 1000 samples')
+    """
+    epochs, _, samples = budget.partition("-of-")
+    return f"{epochs} epoch{'' if epochs == '1' else 's'}{f' of {samples} samples' if samples else ''}"
+
+
 def row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
@@ -55,17 +65,18 @@ def row(cells: Sequence[str]) -> str:
 def tables(root: Path = RESULTS) -> Iterator[str]:
     """A section for each experiment and budget that has results."""
     for folder in sorted((root / "table1").glob("*-*"), key=lambda path: path.name):
-        name, _, epochs = folder.name.rpartition("-")
+        name, _, budget = folder.name.partition("-")
         results: dict[str, list[Mapping[str, object]]] = {}
         for file in sorted(folder.glob("*.json")):
             found = json.loads(file.read_text())
             results.setdefault(found["asked"]["method"], []).append(found)
-        yield f"## {name}, {epochs} epochs\n"
-        full = EXPERIMENTS[name].epochs
-        budget = "the published budget" if int(epochs) == full else f"the published budget is {full}"
+        full, said, about = EXPERIMENTS[name].epochs, spoken_budget(budget), EXPERIMENTS[name].about
+        yield f"## {name}, {said}\n"
+        beside = "the published budget" if budget == str(full) else f"the published budget is {full}"
+        tested = {found["samples"] for of in results.values() for found in of}
         chosen = f" Settings as chosen on {EXPERIMENTS[name].chosen_on}." if EXPERIMENTS[name].chosen_on else ""
-        yield (f"{EXPERIMENTS[name].about[0].upper()}{EXPERIMENTS[name].about[1:]}. {epochs} epochs ({budget})."
-               f"{chosen}\n")
+        yield (f"{about[0].upper()}{about[1:]}. {said[0].upper()}{said[1:]} ({beside}), "
+               f"{' or '.join(map(str, sorted(tested)))} test samples.{chosen}\n")
         yield row(["method", "setting", "n", *(f"zeta {level:g}" for level in LEVELS)])
         yield row(["---"] * (3 + len(LEVELS)))
         other = published.TABLE_1.get(EXPERIMENTS[name].data, {})
@@ -140,7 +151,8 @@ def sweeps(root: Path = RESULTS) -> Iterator[str]:
     yield "Validation accuracy at each level, mean over draws; the one in bold was taken.\n"
     for file in files:
         found = json.loads(file.read_text())
-        yield f"**{file.stem}**, {found['budget']['epochs']} epochs a candidate, seed {found['budget']['seed']}:\n"
+        asked = found["budget"]
+        yield f"**{file.stem}**, {spoken_budget(budget_of(asked))} a candidate, seed {asked['seed']}:\n"
         yield row(["method", "setting", *(f"zeta {level:g}" for level in LEVELS), "mean"])
         yield row(["---"] * (3 + len(LEVELS)))
         for method in (method for method in METHODS if method in found["scores"]):
@@ -158,7 +170,8 @@ def curves(root: Path = RESULTS) -> Iterator[str]:
         found = json.loads(file.read_text())
         name = found["asked"]["experiment"]
         sizes = [f"{point['size']:g}" for point in next(iter(found["methods"].values()))["task"]["points"]]
-        yield f"## Worst case: {name}, {found['asked']['epochs']} epochs, seed {found['asked']['seed']}\n"
+        asked = found["asked"]
+        yield f"## Worst case: {name}, {spoken_budget(budget_of(asked))}, seed {asked['seed']}\n"
         yield ("Test accuracy when every parameter may move by up to the given share of itself: attacked (10 steps up "
                "the task's loss / up the KL divergence from the network itself) / mean over random corners of the same "
                "box. Flatness: mean |dL/dalpha| of the test loss along N(0, (0.2 |theta|)^2), table S1.\n")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import harness
-from benchmarks.paper.cells import RESULTS, write
+from benchmarks.paper.cells import RESULTS, part, write
 from benchmarks.paper.jobs import spoken
 from benchmarks.paper.resnet import ResNet, images
 from neurosim.deployment import deploy
@@ -39,13 +39,6 @@ VARIANTS = {"standard": None, "noise": ("forward_noise", {"eta": 1.0}),
             "attacked": ("hybrid", {"eta": 1.0, "steps": 3})}
 
 
-def every(task: Task, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` samples of a part, spread over it; all if 0."""
-    split = task.splits[part]
-    chosen = np.arange(len(split)) if not count else np.arange(count) * len(split) // count
-    return np.ascontiguousarray(split.inputs[:, chosen]), split.labels[chosen]
-
-
 def trained_variant(name: str, start: ResNet, task: Task, options: argparse.Namespace) -> ResNet:
     """A variant, from its file in the work folder or trained there."""
     settings = {"variant": name, "seed": options.seed, "epochs": options.epochs, "blocks": options.blocks,
@@ -55,8 +48,8 @@ def trained_variant(name: str, start: ResNet, task: Task, options: argparse.Name
     if kept.exists() and (found := torch.load(kept, weights_only=True))["asked"] == said:
         model.load_state_dict(found["state"])
         return model.eval()
-    inputs, labels = every(task, "train", options.train_samples)
-    validation = every(task, "validation", min(1000, len(task.validation)))
+    inputs, labels = part(task.train, options.train_samples)
+    validation = part(task.validation, 1000)
     recipe, own = VARIANTS[name] or ("standard", {})
     rate = 1e-3 if name == "standard" else 3e-4
     on = model if name == "standard" else OnChip(model, load_profile(PROFILE), validation[0][:, :4], dt=task.dt,
@@ -75,7 +68,7 @@ def trained_variant(name: str, start: ResNet, task: Task, options: argparse.Name
 
 def accuracies(model: ResNet, task: Task, options: argparse.Namespace) -> dict[str, object]:
     """Right answers of the network itself, and of every die at every time."""
-    inputs, labels = every(task, "test", options.test_samples)
+    inputs, labels = part(task.test, options.test_samples)
     mapped = map_network(as_network(model, inputs[:, :4], task.dt), load_profile(PROFILE))
     right, itself = {}, 0
     for said, time in TIMES.items():

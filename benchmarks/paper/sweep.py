@@ -34,10 +34,12 @@ def score(cell: Cell, work: Path) -> list[float]:
             for level in LEVELS]
 
 
-def sweep(name: str, methods: Sequence[str], epochs: int, seed: int, work: Path, jobs: int) -> dict[str, object]:
+def sweep(name: str, methods: Sequence[str], epochs: int, seed: int, work: Path, jobs: int,
+          train_samples: int = 0) -> dict[str, object]:
     """Scores of all candidates, and what is chosen; adds to the file that is there."""
     file = RESULTS / "sweep" / f"{name}.json"
-    budget = {"epochs": epochs, "seed": seed, "draws": DRAWS, "levels": list(LEVELS)}
+    budget = {"epochs": epochs, "seed": seed, "draws": DRAWS, "levels": list(LEVELS),
+              **({"train_samples": train_samples} if train_samples else {})}
     found = json.loads(file.read_text()) if file.exists() else {}
     if found.get("budget") != budget:
         found = {"budget": budget, "scores": {}, "chosen": {}}
@@ -46,7 +48,8 @@ def sweep(name: str, methods: Sequence[str], epochs: int, seed: int, work: Path,
         candidates = method(of).settings(experiment(name).task)
         if len(candidates) > 1 and [entry["settings"] for entry in found["scores"].get(of, [])] != candidates:
             for number, settings in enumerate(candidates):
-                todo[of, number] = Cell(experiment(name), f"{of}_{number}", method(of).recipe, settings, seed, epochs)
+                todo[of, number] = Cell(experiment(name), f"{of}_{number}", method(of).recipe, settings, seed, epochs,
+                                        train_samples=train_samples)
     done: dict[str, dict[int, dict[str, object]]] = {}
     for (of, number), accuracies in in_processes(score, todo, work, jobs, f"sweep of {name}"):
         done.setdefault(of, {})[number] = {"settings": dict(todo[of, number].settings), "accuracy": accuracies}
@@ -65,9 +68,10 @@ def main() -> int:
     common(parser)
     parser.add_argument("--epochs", type=int, default=20, help="budget of every candidate (default 20)")
     parser.add_argument("--seed", type=int, default=100, help="not one of those that are tested (default 100)")
+    parser.add_argument("--train-samples", type=int, default=0, help="training samples of an epoch (default: all)")
     options = parser.parse_args()
     found = sweep(options.experiment, options.methods or list(METHODS), options.epochs, options.seed, options.work,
-                  options.jobs)
+                  options.jobs, options.train_samples)
     if options.json:
         json.dump(found, sys.stdout, indent=1)
         print()

@@ -49,12 +49,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
     parser.add_argument("--dies", type=int, default=100, help="default: 100")
     parser.add_argument("--test-samples", type=int, default=0, help="test samples that count (default: all)")
+    parser.add_argument("--train-samples", type=int, default=0, help="training samples of an epoch (default: all)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
     options = parser.parse_args()
     asked = experiment(options.experiment)
     cells = {(name, seed): Cell(asked, name, method(name).recipe,
                                 choice(asked, name, method(name).settings(asked.task)), seed,
-                                options.epochs or asked.epochs, options.dies, options.test_samples, options.device)
+                                options.epochs or asked.epochs, options.dies, options.test_samples, options.device,
+                                options.train_samples)
              for seed in options.seeds for name in options.methods or METHODS}
     found: dict[str, list[dict[str, object]]] = {}
     done = dict(in_processes(result_of, cells, options.work, options.jobs, f"table 1, {asked.name}"))
