@@ -6,6 +6,7 @@ It is at the top of the house: every package may import it, it imports none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 
 class NeurosimError(Exception):
@@ -34,6 +35,22 @@ class NeurosimError(Exception):
         if hint:
             text += f"; {hint}"
         super().__init__(text)
+
+
+def whole(name: str, value: object, where: str = "", least: int = 1, bits: int | None = None) -> int:
+    """The value as an int, a whole number from `least` up, of at most so many bits; neither a truth value nor a text.
+
+    >>> whole("dies", 3.0, "deploy")
+    3
+    >>> whole("seed", "x", "train", 0, 64)
+    Traceback (most recent call last):
+    neurosim.errors.NeurosimError: train: seed is 'x' (allowed: a whole number from 0 to 2^64 - 1)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or value % 1 != 0 or value < least or (
+            bits is not None and value >= 1 << bits):
+        most = "up" if bits is None else f"to 2^{bits} - 1"
+        raise NeurosimError(f"{name} is {value!r}", where=where, allowed=f"a whole number from {least} {most}")
+    return int(value)
 
 
 def true_or_false(name: str, value: object, where: str) -> bool:

@@ -20,6 +20,16 @@ def refuse_place(path: str | os.PathLike[str]) -> None:
         raise NeurosimError(f"there is no folder {Path(path).parent}", where=str(path), hint="make it first")
 
 
+def made_folder(path: str | os.PathLike[str], hint: str = "is there a file, or is the folder above yours?") -> Path:
+    """The folder, made where it is missing, with those above it."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NeurosimError(f"this folder cannot be made: {error.strerror}", where=str(path), hint=hint) from error
+    return folder
+
+
 @contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name in the folder of `path`; what is there when the block ends takes the place of `path`.

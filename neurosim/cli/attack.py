@@ -50,15 +50,16 @@ def attack(
 
     from neurosim.deployment.run import versions
     from neurosim.network import Network
+    from neurosim.report import refuse_plot, save_figure
     from neurosim.training import Attack, vulnerability
     from neurosim.training.vulnerable import DEVICE_SIZES, SIZES
 
     network = Network.load(model)
     x, y = some_samples(network, inputs, samples)
-    for place in filter(None, (out, plot)):
-        refuse_place(place)
-    if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
-        raise NeurosimError(f"{plot.name} is none of them", where="--plot", allowed=".svg, .png, .pdf")
+    if out is not None:
+        refuse_place(out)
+    if plot is not None:
+        refuse_plot(plot)
     with progress("attack") as tick:
         found = vulnerability(objective_of_model(network, profile, x), torch.tensor(x, dtype=torch.float32),
                               torch.tensor(y), size or (SIZES if profile is None else DEVICE_SIZES),
@@ -69,7 +70,7 @@ def attack(
         write_json({"kind": "attack", "command": command_line(), "network_hash": network.hash,
                     "versions": versions(), **result}, out)
     if plot is not None:
-        from neurosim.report import plot_attack, save_figure
+        from neurosim.report import plot_attack
 
         save_figure(plot_attack({model.stem: result}), plot)
     if as_json:

@@ -11,6 +11,8 @@ from neurosim.cli.attack import objective_of_model, some_samples, unit_of
 from neurosim.cli.deploy import as_dict
 from neurosim.cli.output import JSON, command_line, print_json, print_table, write_json
 from neurosim.cli.train import trained_network
+from neurosim.errors import whole
+from neurosim.writing import made_folder
 
 RECIPES: dict[str, dict[str, float]] = {"standard": {}, "forward_noise": {"eta": 0.2, "average": 0.99},
                                         "robust": {"eta": 0.3}}
@@ -43,7 +45,8 @@ def demo(
     from neurosim.report import write_report
     from neurosim.tasks import load_task
 
-    folder.mkdir(parents=True, exist_ok=True)
+    dies = whole("--dies", dies)
+    made_folder(folder)
     task = load_task("digits")
     chips = [load_profile(name) for name in PROFILES]
     runs, networks = {}, {}

@@ -9,7 +9,7 @@ import typer
 
 from neurosim.cli.deploy import samples_of
 from neurosim.cli.output import JSON, command_line, print_json, print_table, seconds
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 
 if TYPE_CHECKING:
     from neurosim.deployment import Pareto
@@ -44,11 +44,14 @@ def pareto(
     from neurosim.network import Network
     from neurosim.network.forward import run
     from neurosim.profile import load_profile
-    from neurosim.report import plot_pareto, plot_sweep, save_figure
+    from neurosim.report import plot_pareto, plot_sweep, refuse_plot, save_figure
 
     for name, value in (("--accuracy", accuracy), ("--share", share)):
         if value is not None and not 0 <= value <= 1:
             raise NeurosimError(f"it is {value:g}", where=name, allowed="0 to 1")
+    if plot is not None:
+        refuse_plot(plot)
+    dies = whole("--dies", dies)
     network, chip = Network.load(model), load_profile(profile)
     ranges = [parse_range(_in_seconds(text)) for text in vary]
     chosen = guided(ranges, points, seed) if method == "optuna" else settings(ranges, method, points, seed)

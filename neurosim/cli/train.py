@@ -91,6 +91,8 @@ def train(
         if name not in given:
             raise NeurosimError(f"{name} is missing", where="train", hint="see neurosim train --help")
     device_of(given["device"])
+    if not isinstance(given["out"], (str, Path)):
+        raise NeurosimError(f"out is {given['out']!r}", where="train", allowed="the name of a file")
     out = Path(given["out"])
     chip = _chip(given)
     refuse_place(out)

@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.execute import Counts, run_dies, run_nominal
-from neurosim.deployment.plan import at_least_one, make_plan, threads_of
+from neurosim.deployment.plan import make_plan, threads_of
 from neurosim.deployment.run import Run, already_there, make_run
 from neurosim.deployment.store import begin, finish, joined, resume, write_chunk
+from neurosim.errors import whole
 from neurosim.mapping import MappedNetwork
 
 _CHUNK = 64
@@ -82,7 +83,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
     plan = make_plan(mapped, inputs, labels, dies, seed, time, programming, precision, keep_predictions,
                      keep_events, calibrate)
     threads = threads_of(threads, "deploy")
-    chunk = max(at_least_one("chunk", chunk, "deploy"), threads)
+    chunk = max(whole("chunk", chunk, "deploy"), threads)
     done: dict[int, Counts] = {}
     target = Path(out) if out is not None else None
     if target is not None:

@@ -16,7 +16,7 @@ from neurosim import __version__
 from neurosim.deployment.calibration import Calibration, make_calibration
 from neurosim.dies import Dies, ranges_of_design
 from neurosim.energy import Ledger
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.mapping import MappedNetwork
 from neurosim.network.forward import Block, compile_inputs
 from neurosim.network.layers import SPIKING
@@ -125,16 +125,9 @@ def _numbers(dies: int | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def at_least_one(name: str, value: int, where: str) -> int:
-    """A whole number of something, checked."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise NeurosimError(f"{name} is {value!r}", where=where, allowed="1 or more")
-    return int(value)
-
-
 def threads_of(threads: int | None, where: str) -> int:
     """How many worker threads: all cores where nobody says."""
-    return at_least_one("threads", (os.cpu_count() or 1) if threads is None else threads, where)
+    return whole("threads", (os.cpu_count() or 1) if threads is None else threads, where)
 
 
 def differences(found: dict[str, object], wanted: dict[str, object]) -> str:

@@ -26,7 +26,7 @@ from neurosim.energy import BOUNDS
 from neurosim.errors import NeurosimError
 from neurosim.network import Network
 from neurosim.profile import Profile, refuse_name
-from neurosim.writing import written_beside
+from neurosim.writing import made_folder, refuse_place, written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -156,12 +156,10 @@ def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Gui
     folder = None
     if out is not None:
         out = Path(out)
-        if not out.parent.is_dir():
-            raise NeurosimError(f"there is no folder {out.parent}", where=str(out), hint="make it first")
         if out.exists():
             raise NeurosimError("is there already", where=str(out), hint="choose another output, or remove it")
-        folder = out.with_name(out.name + ".points")
-        folder.mkdir(exist_ok=True)
+        refuse_place(out)
+        folder = made_folder(out.with_name(out.name + ".points"))
     runs: dict[str, tuple[Setting, Run]] = {}
 
     def evaluate(setting: Setting) -> Run:

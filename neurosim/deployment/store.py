@@ -15,7 +15,7 @@ import numpy as np
 from neurosim.deployment.execute import Counts
 from neurosim.deployment.plan import Plan, differences
 from neurosim.errors import NeurosimError
-from neurosim.writing import written_beside
+from neurosim.writing import made_folder, written_beside
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,9 @@ def resume(out: Path, plan: Plan) -> dict[int, Counts]:
         return {}
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        if not isinstance(manifest, dict):
+            raise ValueError
+    except (OSError, ValueError):  # no file, no text, no JSON, or of something else
         raise NeurosimError("this folder is in the way: it is not an interrupted run", where=str(folder),
                             hint="remove it or choose another output") from None
     if manifest != plan.manifest:
@@ -49,8 +51,7 @@ def resume(out: Path, plan: Plan) -> dict[int, Counts]:
 
 def begin(out: Path, plan: Plan) -> None:
     """Make the folder for the chunks and say in it which run they belong to."""
-    folder = parts_folder(out)
-    folder.mkdir(exist_ok=True)
+    folder = made_folder(parts_folder(out))
     with written_beside(folder / "manifest.json") as temporary:
         temporary.write_text(json.dumps(plan.manifest, sort_keys=True, indent=1))
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.network.layer import Population, Shape, checked_array
 
 #: the four synapse circuits of a neuron, in the order of the kernels
@@ -168,9 +168,7 @@ class DPINeuron(Population):
             if not low <= getattr(self, name) <= high:
                 raise NeurosimError(f"{name} is {getattr(self, name)!r}", allowed=f"{low:g} to {high:g}")
             object.__setattr__(self, name, float(getattr(self, name)))
-        if int(self.noise_seed) != self.noise_seed or not 0 <= self.noise_seed < 1 << 64:
-            raise NeurosimError(f"noise_seed is {self.noise_seed!r}", allowed="a whole number from 0 to 2^64 - 1")
-        object.__setattr__(self, "noise_seed", int(self.noise_seed))
+        object.__setattr__(self, "noise_seed", whole("noise_seed", self.noise_seed, "", 0, 64))
         self._fits()
 
     def _fits(self) -> None:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from neurosim.profile.quantity import Entry, quantity, refuse
 from neurosim.writing import written_beside
 
-Count = quantity("a whole number, 1 or more", lambda v: v >= 1 and v == int(v))
+Count = quantity("a whole number, 1 to 2^31 - 1", lambda v: 1 <= v < 1 << 31 and v == int(v))
 Ampere = quantity("amperes, 1e-16 to 1e-3 (5 pA is 5e-12)", lambda v: 1e-16 <= v <= 1e-3)
 Farad = quantity("farads, 1e-15 to 1e-9 (3 pF is 3e-12)", lambda v: 1e-15 <= v <= 1e-9)
 Kelvin = quantity("kelvins, 200 to 450 (27 C is 300)", lambda v: 200 <= v <= 450)

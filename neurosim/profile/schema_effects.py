@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from neurosim.profile.quantity import AnyCurve, Distribution, Entry, Quantity, quantity, refuse
 
-Count = quantity("a whole number, 1 or more", lambda v: v >= 1 and v == int(v))
+Count = quantity("a whole number, 1 to 2^31 - 1", lambda v: 1 <= v < 1 << 31 and v == int(v))
 Levels = quantity("a whole number of levels, 2 or more", lambda v: v >= 2 and v == int(v))
 Conductance = quantity("siemens, 0 to 1 (25 uS is 25e-6)", lambda v: 0 <= v <= 1)
 Seconds = quantity("seconds, 1e-9 to 1e9 (20 ms is 0.02)", lambda v: 1e-9 <= v <= 1e9)

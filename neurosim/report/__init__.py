@@ -9,11 +9,12 @@ from neurosim.report.page import write_report
 from neurosim.report.plots import plot_accuracy, plot_energy, plot_spikes, plot_yield
 from neurosim.report.results import Result, load
 from neurosim.report.robustness import plot_attack, plot_landscape
-from neurosim.report.style import save_figure
+from neurosim.report.style import refuse_plot, save_figure
 from neurosim.report.trade import plot_pareto, plot_sweep
 
 __all__ = [
     "Result", "load", "plot_accuracy", "plot_attack", "plot_device", "plot_energy", "plot_landscape", "plot_pareto",
-    "plot_parts", "plot_raster", "plot_spikes", "plot_sweep", "plot_tiles", "plot_traces", "plot_yield", "save_figure",
+    "plot_parts", "plot_raster", "plot_spikes", "plot_sweep", "plot_tiles", "plot_traces", "plot_yield", "refuse_plot",
+    "save_figure",
     "write_report",
 ]

@@ -12,13 +12,12 @@ import numpy as np
 
 from neurosim import __version__
 from neurosim.deployment import Pareto
-from neurosim.errors import NeurosimError
 from neurosim.report import tables
 from neurosim.report.contents import Shown, contents
 from neurosim.report.look import SCRIPT, STYLE
 from neurosim.report.results import Result, Results, gather
 from neurosim.report.style import as_svg, save_figure
-from neurosim.writing import written_beside
+from neurosim.writing import made_folder, written_beside
 
 _KEYS = ("task", "recipe", "model", "profile", "seed", "samples", "steps", "dt", "time", "die", "sample", "command")
 
@@ -52,10 +51,7 @@ def write_report(results: Sequence[Result] | Mapping[str, Result], path: str | o
     with written_beside(path) as temporary:
         temporary.write_text(_page(found, shown, blocks, title, threshold), encoding="utf-8")
     if figures is not None:
-        folder = Path(figures)
-        if folder.exists() and not folder.is_dir():
-            raise NeurosimError("is a file", where=str(folder), allowed="a folder for the figures")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = made_folder(figures)
         for name, figure in drawn.items():
             for suffix in ("svg", "png"):
                 save_figure(figure, folder / f"{name}.{suffix}")

@@ -14,6 +14,8 @@ from neurosim.deployment import Examination, Pareto, Run, load_examination, load
 from neurosim.errors import NeurosimError
 
 Found = Mapping[str, object]
+#: what is shown of a result in a JSON file
+_FIELDS = {"attack": ("unit", "accuracy", "points"), "landscape": ("unit", "steps", "losses")}
 Result = str | os.PathLike[str] | Run | Pareto | Examination | Found
 
 
@@ -58,6 +60,9 @@ def gather(results: Sequence[Result] | Mapping[str, Result]) -> Results:
             kinds = {"attack": found.attacks, "landscape": found.landscapes}
             if one.get("kind") not in kinds:
                 raise NeurosimError(f"a result of kind {one.get('kind')!r}", where="report", allowed=", ".join(kinds))
+            if missing := [key for key in _FIELDS[one["kind"]] if key not in one]:
+                raise NeurosimError(f"a result of kind {one['kind']!r} without {', '.join(missing)}",
+                                    where="report" if isinstance(given, Mapping) else str(given))
             _add(kinds[str(one["kind"])], name or ", ".join(filter(None, (_stem(one), one.get("profile")))), one)
     return found
 
@@ -86,9 +91,12 @@ def load(path: str | os.PathLike[str]) -> Run | Pareto | Examination | Found:
                             hint="a result is what `neurosim deploy`, pareto, examine, attack and landscape write")
     if not h5py.is_hdf5(path):
         return _json(path)
-    with h5py.File(path) as file:
-        names = set(file)
-        is_search = "keys" in file.attrs
+    try:
+        with h5py.File(path) as file:
+            names = set(file)
+            is_search = "keys" in file.attrs
+    except OSError as error:
+        raise NeurosimError("the file is damaged", where=str(path), hint="write it again") from error
     return load_examination(path) if "repaired" in names else load_pareto(path) if is_search else load_run(path)
 
 
@@ -97,7 +105,7 @@ def _json(path: Path) -> Found:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
-    if not isinstance(found, dict) or found.get("kind") not in ("attack", "landscape"):
+    if not isinstance(found, dict) or found.get("kind") not in _FIELDS:
         raise NeurosimError("not a netCDF or HDF5 file, and not what `neurosim attack` and landscape write",
                             where=str(path), hint="a run is what `neurosim deploy` writes")
     return found

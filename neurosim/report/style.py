@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from neurosim.errors import NeurosimError
-from neurosim.writing import written_beside
+from neurosim.writing import refuse_place, written_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +87,13 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
                       annotation_clip=False)
 
 
+def refuse_plot(path: str | os.PathLike[str]) -> None:
+    """Raise where no figure can be written: before long work, which it is to show."""
+    if Path(path).suffix not in METADATA:
+        raise NeurosimError(f"{Path(path).name} names no kind of picture", where="plot", allowed=", ".join(METADATA))
+    refuse_place(path)
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as a .svg, .png or .pdf file, beside and renamed; the same bytes each time.
 
@@ -98,8 +105,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     import matplotlib
 
     path = Path(path)
-    if path.suffix not in METADATA:
-        raise NeurosimError(f"{path.name} names no kind of picture", where="plot", allowed=", ".join(METADATA))
+    refuse_plot(path)
     with matplotlib.rc_context(_STYLE), written_beside(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=METADATA[path.suffix])
     return path

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import whole
 from neurosim.streams.philox import philox4x32
 
 _U32 = 0xFFFFFFFF
@@ -35,12 +35,6 @@ class Effect(IntEnum):
     ADC_OFFSET = 23
     ADC_LEVELS = 24
     CALIBRATION = 25
-
-
-def _checked(what: str, value: int, bits: int) -> int:
-    if isinstance(value, bool) or int(value) != value or not 0 <= value < 1 << bits:
-        raise NeurosimError(f"{what} is {value!r}", allowed=f"a whole number from 0 to 2^{bits} - 1")
-    return int(value)
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +67,7 @@ class DieKey:
 
     def __post_init__(self) -> None:
         for name, bits in (("seed", 64), ("die", 32), ("array", 32)):
-            object.__setattr__(self, name, _checked(name, getattr(self, name), bits))
+            object.__setattr__(self, name, whole(name, getattr(self, name), "", 0, bits))
 
     @property
     def key(self) -> tuple[int, int]:
@@ -99,7 +93,7 @@ class ProgramKey(DieKey):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "programming", _checked("programming", self.programming, 32))
+        object.__setattr__(self, "programming", whole("programming", self.programming, "", 0, 32))
 
     @property
     def counter(self) -> tuple[int, int, int]:
@@ -114,7 +108,7 @@ class PulseKey(ProgramKey):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "pulse", _checked("pulse", self.pulse, 32))
+        object.__setattr__(self, "pulse", whole("pulse", self.pulse, "", 0, 32))
 
     @property
     def counter(self) -> tuple[int, int, int]:
@@ -137,7 +131,7 @@ class ReadKey(ProgramKey):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("sample", "time"):
-            object.__setattr__(self, name, _checked(name, getattr(self, name), 32))
+            object.__setattr__(self, name, whole(name, getattr(self, name), "", 0, 32))
 
     @property
     def _further(self) -> int:

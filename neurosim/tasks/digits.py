@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.tasks.task import Split, Task, TaskInfo
 
 DT = 1e-3
@@ -57,8 +57,7 @@ def load(coding: str = "current", steps: int = 30) -> Task:
 
     if coding not in CODINGS:
         raise NeurosimError(f"coding is {coding!r}", where="task digits", allowed=", ".join(CODINGS))
-    if isinstance(steps, bool) or int(steps) != steps or steps < 2:
-        raise NeurosimError(f"steps is {steps!r}", where="task digits", allowed="a whole number from 2 up")
+    steps = whole("steps", steps, "task digits", 2)
     pixels, labels = load_digits(return_X_y=True)
     rest, test = train_test_split(np.arange(labels.size), test_size=_TEST, stratify=labels, random_state=_SEED)
     train, validation = train_test_split(rest, test_size=_VALIDATION, stratify=labels[rest], random_state=_SEED)

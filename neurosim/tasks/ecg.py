@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.tasks import files
 from neurosim.tasks.task import Split, Task, TaskInfo
 
@@ -115,8 +115,7 @@ def load(split: str = "random", window: str | None = None, coding: str = "curren
         raise NeurosimError(f"window is {window!r}", where="task ecg", allowed=", ".join(WINDOWS))
     if coding not in CODINGS:
         raise NeurosimError(f"coding is {coding!r}", where="task ecg", allowed=", ".join(CODINGS))
-    if isinstance(levels, bool) or int(levels) != levels or levels < 2:
-        raise NeurosimError(f"levels is {levels!r}", where="task ecg", allowed="a whole number from 2 up")
+    levels = whole("levels", levels, "task ecg", 2)
     arrays = prepared(PUBLICATION, split, window)
     settings: dict[str, object] = {"split": split, "window": window}
     if coding == "levels":

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from neurosim.errors import NeurosimError
+from neurosim.writing import made_folder, written_beside
 
 ARCHIVES = (".zip", ".tar.xz", ".tar.gz")
 #: what reading a damaged archive may raise
@@ -231,12 +232,7 @@ def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NeurosimError(f"cannot be made: {error.strerror}", where=str(folder),
-                            hint="set NEUROSIM_CACHE to a folder where you may write") from error
-    return folder
+    return made_folder(folder, "set NEUROSIM_CACHE to a folder where you may write")
 
 
 @contextmanager
@@ -256,13 +252,9 @@ def _beside(final: Path) -> Iterator[Path]:
 
 def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
     """Write a file of the cache: `fill` writes into one beside it, which then takes its name."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=_writable(path.parent))
-    try:
-        with os.fdopen(handle, "wb") as out:
-            fill(out)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    _writable(path.parent)
+    with written_beside(path) as temporary, open(temporary, "wb") as out:
+        fill(out)
 
 
 def _download(url: str, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim.errors import NeurosimError, true_or_false
+from neurosim.errors import NeurosimError, true_or_false, whole
 from neurosim.tasks import files
 from neurosim.tasks.digits import CODINGS as SPIKE_CODINGS
 from neurosim.tasks.digits import current
@@ -74,9 +74,7 @@ def load(coding: str = "standard", steps: int = 1, flat: bool = False, samples: 
     if coding not in codings:
         raise NeurosimError(f"coding is {coding!r}", where="task fmnist", allowed=", ".join(codings))
     least = 2 if coding in ("rate", "latency") else 1
-    if isinstance(steps, bool) or int(steps) != steps or steps < least:
-        raise NeurosimError(f"steps is {steps!r}", where="task fmnist",
-                            allowed=f"a whole number from {least} up with coding {coding}")
+    steps = whole("steps", steps, f"task fmnist, coding {coding}", least)
     true_or_false("flat", flat, "task fmnist")
     arrays = {what: read_idx(files.obtain_file(file)) for what, file in FILES.items()}
     train, validation = divide(arrays["train_labels"], samples)

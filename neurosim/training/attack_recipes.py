@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from neurosim.training.attacks import Attack, attack, robust_distance
-from neurosim.training.deviations import moved, straight_through
+from neurosim.training.deviations import movable, moved, straight_through
 from neurosim.training.distances import DISTANCES
 from neurosim.training.noise_recipes import noisy_loss
 from neurosim.training.objective import Objective
@@ -153,7 +153,7 @@ class AMP(Recipe):
         at_least_one(self, "steps")
 
     def loss(self, on: Objective, generator: torch.Generator, at: Moment = END) -> torch.Tensor:
-        names = [name for name in on.parameters if name in on.reach]
+        names = list(movable(on.parameters, on.reach))
         fixed = {name: value.detach() for name, value in on.parameters.items()}
         radius = {name: self.epsilon * (fixed[name].norm() if self.relative else 1.0) for name in names}
         there = dict(fixed)

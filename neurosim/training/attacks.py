@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.training.deviations import Deviation, Parameters, Reach, gaussian, moved, relative
 from neurosim.training.distances import distance
 from neurosim.training.objective import Readout, objective_of
@@ -68,9 +68,7 @@ class Attack:
             if not 0 <= getattr(self, name) < math.inf:
                 raise NeurosimError(f"{name} is {getattr(self, name)!r}", where="attack", allowed="a number from 0 up")
         for name in ("steps", "restarts"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise NeurosimError(f"{name} is {value!r}", where="attack", allowed="a whole number from 1 up")
+            object.__setattr__(self, name, whole(name, getattr(self, name), "attack"))
 
 
 def attack(logits: Logits, parameters: Parameters, how: Attack = Attack(), *, generator: torch.Generator,

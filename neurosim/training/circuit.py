@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from neurosim import network
-from neurosim.errors import NeurosimError, true_or_false
+from neurosim.errors import NeurosimError, true_or_false, whole
 from neurosim.network import Network
 from neurosim.training.dpi import DPINeuron
 
@@ -151,8 +151,7 @@ def circuit_network(inputs: int, classes: int, fields: Fields, dt: float, *, hid
         Amperes of a weight of 1 in the hidden population and in the output: the initial spread.
     """
     for name, value in (("inputs", inputs), ("classes", classes), ("hidden", hidden), ("fan_in", fan_in)):
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise NeurosimError(f"{name} is {value!r}", where="circuit_network", allowed="a whole number from 1 up")
+        whole(name, value, "circuit_network")
     if true_or_false("recurrent", recurrent, "circuit_network") and fan_in <= inputs:
         raise NeurosimError(f"{inputs} inputs and recurrence with fan_in {fan_in}", where="circuit_network",
                             allowed=f"fan_in above {inputs}", hint="leave recurrent away, or take fewer inputs")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from neurosim.errors import NeurosimError, did_you_mean
+from neurosim.errors import NeurosimError, did_you_mean, whole
 from neurosim.mapping import chip_fields
 from neurosim.mapping.biases import circuit_of
 from neurosim.network import DPINeuron
@@ -76,8 +76,9 @@ def build_circuit(task: str, channels: int, classes: int, seed: int, profile: Pr
     fields["i_gain_ampa"] = fields["i_gain_gaba"] = given.pop("gain") * fields["i_0"]
     layer = DPINeuron(**fields)
     ampere = float(growth_per_ampere(layer, layer.arrays(), "ampa", layer.thermal_voltage / layer.kappa))
-    return circuit_network(channels, classes, fields, dt, seed=seed, fan_in=int(circuit_of(profile).size.words.value),
-                           unit=given.pop("growth") / ampere, unit_out=given.pop("growth_out") / ampere, **given)
+    return circuit_network(channels, classes, fields, dt, seed=whole("seed", seed, "model", 0, 64),
+                           fan_in=int(circuit_of(profile).size.words.value), unit=given.pop("growth") / ampere,
+                           unit_out=given.pop("growth_out") / ampere, **given)
 
 
 def circuit_defaults(task: str) -> Defaults:
@@ -94,7 +95,7 @@ def build(task: str, channels: int, classes: int, seed: int, **size: object) -> 
         raise NeurosimError(f"there is no default model for the task {task!r}", where="training",
                             allowed=", ".join(DEFAULTS))
     chosen = DEFAULTS[task]
-    return MODELS[chosen.model](channels, classes, seed=seed, **_sized(chosen, size))
+    return MODELS[chosen.model](channels, classes, seed=whole("seed", seed, "model", 0, 64), **_sized(chosen, size))
 
 
 def _sized(chosen: Defaults, size: Mapping[str, object]) -> dict[str, object]:
@@ -102,4 +103,7 @@ def _sized(chosen: Defaults, size: Mapping[str, object]) -> dict[str, object]:
         if name not in chosen.size:
             raise NeurosimError(f"there is no argument {name!r}", where=f"model {chosen.model}",
                                 allowed=", ".join(chosen.size), hint=did_you_mean(name, list(chosen.size)))
+        known = type(chosen.size[name])
+        if known in (int, float) and (isinstance(size[name], bool) or not isinstance(size[name], (int, float))):
+            raise NeurosimError(f"{name} is {size[name]!r}", where=f"model {chosen.model}", allowed="a number")
     return {**chosen.size, **size}

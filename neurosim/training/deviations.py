@@ -67,6 +67,21 @@ def moves(parameters: Parameters, reach: Reach) -> dict[str, Move]:
     return dict(reach)
 
 
+def movable(parameters: Parameters, reach: Reach) -> dict[str, Move]:
+    """`moves`, of which there must be one.
+
+    Raises
+    ------
+    NeurosimError
+        Nothing may be moved: no device varies, or everything is untouched.
+    """
+    found = moves(parameters, reach)
+    if not found:
+        raise NeurosimError("no parameter varies, so there is nothing to move", where="noise and attacks",
+                            hint="take a chip type with mismatch, or name less as untouched")
+    return found
+
+
 def moved(parameters: Parameters, deviation: Parameters, reach: Reach = relative) -> dict[str, torch.Tensor]:
     """The parameters with a deviation; differentiable in both.
 
@@ -86,12 +101,12 @@ def straight_through(parameters: Parameters, other: Parameters) -> dict[str, tor
 
 def gaussian(parameters: Parameters, reach: Reach, size: float, generator: torch.Generator) -> Deviation:
     """``u = size * xi``, ``xi ~ N(0, 1)`` for every element that the reach names."""
-    return {name: size * _normal(parameters[name], generator) for name in moves(parameters, reach)}
+    return {name: size * _normal(parameters[name], generator) for name in movable(parameters, reach)}
 
 
 def corners(parameters: Parameters, reach: Reach, size: float, generator: torch.Generator) -> Deviation:
     """``u = +-size``, each sign as likely: a random corner of the box, as large as what an attack may reach."""
-    return {name: size * _normal(parameters[name], generator).sign() for name in moves(parameters, reach)}
+    return {name: size * _normal(parameters[name], generator).sign() for name in movable(parameters, reach)}
 
 
 def _normal(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from neurosim.training.deviations import straight_through
+from neurosim.training.deviations import movable, straight_through
 from neurosim.training.objective import Objective
 from neurosim.training.recipe import END, Moment, Recipe, at_least_one
 
@@ -14,8 +14,8 @@ from neurosim.training.recipe import END, Moment, Recipe, at_least_one
 def slopes_of(on: Objective) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """L_nat at the parameters, and its gradient with respect to those that may be moved; constants."""
     loss = on.loss(on.parameters)
-    movable = {name: value for name, value in on.parameters.items() if name in on.reach}
-    return loss.detach(), dict(zip(movable, torch.autograd.grad(loss, list(movable.values())), strict=True))
+    varied = {name: on.parameters[name] for name in movable(on.parameters, on.reach)}
+    return loss.detach(), dict(zip(varied, torch.autograd.grad(loss, list(varied.values())), strict=True))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.training.deviations import gaussian, moved
 from neurosim.training.objective import Objective
 from neurosim.training.vulnerable import in_parts
@@ -67,7 +67,7 @@ def landscape(objective: Callable[[torch.Tensor, torch.Tensor], Objective], inpu
         if not 0 < value < math.inf:
             raise NeurosimError(f"{name} is {value:g}", where="landscape", allowed="above 0")
     fixed, reach, logits = in_parts(objective, inputs, labels)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(whole("seed", seed, "landscape", 0, 64))
     steps = torch.linspace(-furthest, furthest, points, dtype=torch.float64).tolist()
     losses = []
     with torch.no_grad():

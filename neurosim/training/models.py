@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from snntorch import Leaky, surrogate
 from torch import nn
 
 from neurosim.engine.learning_forward import SURROGATES, Neurons, Rule, State
 from neurosim.engine.neurons import RESET_CODES
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.network import AdaptiveLIF, Linear, Network
 from neurosim.training.layers import with_mask
 from neurosim.training.recurrence import recurrence
@@ -66,7 +65,8 @@ def spiking_mlp(inputs: int, classes: int, *, hidden: int = 64, beta: float = 0.
     seed:
         Of the initial weights and biases: uniform within +-1/sqrt(fan-in), as `torch.nn.Linear` has them.
     """
-    _positive(inputs=inputs, classes=classes, hidden=hidden)
+    for name, count in {"inputs": inputs, "classes": classes, "hidden": hidden}.items():
+        whole(name, count, "model")
     if not 0 <= beta <= 1:
         raise NeurosimError(f"beta is {beta!r}", where="spiking_mlp", allowed="0 to 1, per step")
     model = SpikingMLP(inputs, hidden, classes, beta)
@@ -111,7 +111,8 @@ class LSNN(nn.Module):
 
     def __init__(self, inputs: int, classes: int, *, units: int = 256, seed: int = 0) -> None:
         super().__init__()
-        _positive(inputs=inputs, classes=classes, units=units)
+        for name, count in {"inputs": inputs, "classes": classes, "units": units}.items():
+            whole(name, count, "model")
         self.units = units
         generator = torch.Generator().manual_seed(seed)
         others = 1 - torch.eye(units)
@@ -169,9 +170,3 @@ def cut_normal(shape: tuple[int, int], generator: torch.Generator) -> torch.Tens
     edge = math.erf(2 / math.sqrt(2))
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     return (math.sqrt(2) * torch.erfinv((2 * uniform - 1) * edge)).float()
-
-
-def _positive(**counts: int) -> None:
-    for name, count in counts.items():
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise NeurosimError(f"{name} is {count!r}", where="model", allowed="a whole number from 1 up")

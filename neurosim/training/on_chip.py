@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from neurosim.dies import Dies, Ranges, find_ranges, layout
-from neurosim.errors import NeurosimError, true_or_false
+from neurosim.errors import NeurosimError, true_or_false, whole
 from neurosim.mapping import DeviceArray, MappedNetwork, map_network
 from neurosim.network import DPINeuron, Network
 from neurosim.network.forward import run
@@ -161,12 +161,12 @@ class OnChip(nn.Module):
         if mode not in MODES:
             raise NeurosimError(f"mode is {mode!r}", where="OnChip", allowed=", ".join(MODES))
         for name, value in (("dies", dies), ("per_step", per_step)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise NeurosimError(f"{name} is {value!r}", where="OnChip", allowed="a whole number from 1 up")
+            whole(name, value, "OnChip")
+        whole("seed", seed, "OnChip", 0, 64)
         for name, value in (("exact_forward", exact_forward), ("reads", reads), ("learn_ranges", learn_ranges)):
             true_or_false(name, value, "OnChip")
         self.module, self.profile, self.mode, self.seed = module, profile, mode, seed
-        self.dies, self.per_step, self.programming, self.time = dies, per_step, programming, time
+        self.dies, self.per_step, self.programming, self.time = int(dies), int(per_step), programming, time
         self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
         self.reads, self.learn_ranges = reads, learn_ranges
         # what no read shows is left out, so that nobody is asked for the ranges of converters that are not there

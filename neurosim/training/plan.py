@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
-from neurosim.errors import NeurosimError, did_you_mean
+from neurosim.errors import NeurosimError, did_you_mean, whole
 from neurosim.training.objective import READOUTS, Objective, objective_of
 from neurosim.training.recipe import Recipe
 from neurosim.training.recipes import RECIPES, make_recipe, name_of, settings_of
@@ -45,10 +45,8 @@ class Plan:
         if self.average >= 1:
             raise NeurosimError(f"average is {self.average!r}", where="train", allowed="0 to below 1")
         for name, least in (("batch_size", 1), ("mismatch_draws", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value or value < least:
-                raise NeurosimError(f"{name} is {value!r}", where="train", allowed=f"a whole number from {least} up")
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, whole(name, getattr(self, name), "train", least))
+        object.__setattr__(self, "seed", whole("seed", self.seed, "train", 0, 64))
         if self.selection == "noisy" and not self.mismatch_draws:
             raise NeurosimError("mismatch_draws is 0, but noisy validation chooses the best epoch", where="train",
                                 allowed="1 or more")

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import torch
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.training.objective import Objective
 
 
@@ -55,12 +55,11 @@ class Recipe:
             elif setting.type == "str":
                 known = self.choices[setting.name]
                 allowed = None if value in known else ", ".join(known)
+            elif setting.type == "int":
+                count = whole(setting.name, value, f"recipe {type(self).__name__}", 0)
+                object.__setattr__(self, setting.name, count)
             elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 allowed = "a number from 0 up"
-            elif setting.type == "int" and int(value) != value:
-                allowed = "a whole number from 0 up"
-            elif setting.type == "int":
-                object.__setattr__(self, setting.name, int(value))
             if allowed:
                 raise NeurosimError(f"{setting.name} is {value!r}", where=f"recipe {type(self).__name__}",
                                     allowed=allowed)

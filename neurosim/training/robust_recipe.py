@@ -1,4 +1,4 @@
-"""neurosim's own recipe: strong noise in several draws, a short attack around each, held to a clean answer."""
+"""neurosim's own recipe: several draws of rising noise, a short attack around each, held to a clean answer."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from neurosim.training.recipe import END, Moment, Recipe, at_least_one, at_most_
 class Robust(Recipe):
     """``clean L_nat(T) + mean over draws k of [(1 - clean) L_nat(T_k) + beta D(reference, f(T_k))]``.
 
-    ``T_k = T + |T| u_k`` with ``u_k = eta xi_k``, xi normal, or what a short attack of D finds in a small box around
-    it: large random differences between devices, and the worst of what lies next to each. eta and beta rise over
-    the first part `ramp` of training (half a cosine). The best epoch is chosen by accuracy under mismatch, of
-    the running average of the parameters.
+    ``T_k = T + |T| u_k`` with ``u_k = eta (k / draws) xi_k``, k = 1 .. draws, xi normal, or what a short attack of D
+    finds in a small box around it: random differences between devices from small to large, and the worst of what lies
+    next to each. eta and beta rise over the first part `ramp` of training (half a cosine). The best epoch is chosen by
+    accuracy under mismatch, of the running average of the parameters.
 
     Parameters
     ----------
     eta:
-        Relative standard deviation of the noise, at the end of the ramp; may exceed that of the chip.
+        Relative standard deviation of the strongest noise, at the end of the ramp; may exceed that of the chip.
     draws:
-        Samples of dies for each batch; a large batch of several draws costs as many passes.
+        Samples of dies for each batch, each a pass, with evenly rising noise: on ECG three of rising noise were better
+        up to 0.3 and without mismatch than two of the full one, and lost a point at 0.7.
     clean:
         Share of the task's loss that is taken without noise; on ECG 0.5 beat 0.2 at every mismatch up to 0.5.
     beta:
@@ -55,7 +56,7 @@ class Robust(Recipe):
     average = 0.99
     selection = "noisy"
     eta: float = 0.6
-    draws: int = 2
+    draws: int = 3
     clean: float = 0.5
     beta: float = 0.5
     reference: str = "clean"
@@ -76,8 +77,8 @@ class Robust(Recipe):
         natural, own = on.loss_and_logits(on.parameters)
         reference = own if self.reference == "clean" else self._steadier(on)
         total = self.clean * natural
-        for _ in range(self.draws):
-            draw = gaussian(on.parameters, on.reach, eta, generator)
+        for number in range(1, self.draws + 1):
+            draw = gaussian(on.parameters, on.reach, eta * number / self.draws, generator)
             if self.steps:
                 draw = attack(on.logits, on.parameters, Attack(rise * self.size, self.steps, 0.0, self.distance),
                               generator=generator, clean=reference, labels=on.labels, reach=on.reach, around=draw)

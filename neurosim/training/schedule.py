@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 
 Schedule = float | Sequence[tuple[int, float]]
 
@@ -17,8 +17,7 @@ def rates_of(epochs: int | None, learning_rate: Schedule) -> list[float]:
     >>> rates_of(3, [(100, 1e-3), (50, 1e-4)])
     [0.001, 0.001, 0.0001]
     """
-    if epochs is not None and (isinstance(epochs, bool) or int(epochs) != epochs or epochs < 1):
-        raise NeurosimError(f"epochs is {epochs!r}", where="train", allowed="a whole number from 1 up")
+    epochs = None if epochs is None else whole("epochs", epochs, "train")
     if isinstance(learning_rate, (int, float)):
         if epochs is None:
             raise NeurosimError("epochs is missing", where="train", allowed="a whole number from 1 up")
@@ -29,13 +28,13 @@ def rates_of(epochs: int | None, learning_rate: Schedule) -> list[float]:
             raise NeurosimError(f"the schedule holds {pair!r}", where="train, learning_rate",
                                 allowed="[(epochs, rate), ...]")
         count, rate = pair
-        if isinstance(count, bool) or int(count) != count or count < 1 or not 0 < rate < math.inf:
+        if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
             raise NeurosimError(f"{count!r} epochs at the learning rate {rate!r}", where="train",
-                                allowed="one epoch or more, at a rate above 0")
-        rates += [float(rate)] * int(count)
+                                allowed="a rate above 0")
+        rates += [float(rate)] * whole("epochs of a rate", count, "train, learning_rate")
     if not rates:
         raise NeurosimError("the schedule of learning rates is empty", where="train", allowed="[(epochs, rate), ...]")
-    return rates if epochs is None else [rates[i * len(rates) // epochs] for i in range(int(epochs))]
+    return rates if epochs is None else [rates[i * len(rates) // epochs] for i in range(epochs)]
 
 
 def steps_of(rates: Sequence[float]) -> list[list[float]]:

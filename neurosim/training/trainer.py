@@ -152,6 +152,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
                      weight_decay=weight_decay, average=average, selection=selection, mismatch=mismatch,
                      mismatch_draws=mismatch_draws)
     plan.refuse_wrong_teacher(teacher)
+    seed = plan.seed
     place = device_of(device)
     number = next(model.parameters()).dtype
     samples = tensors("inputs", (inputs, labels), place, number)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.training.attacks import Attack, Logits, attack
 from neurosim.training.deviations import Deviation, Parameters, Reach, corners, gaussian, moved
 from neurosim.training.objective import Objective
@@ -79,10 +79,9 @@ def vulnerability(objective: Callable[[torch.Tensor, torch.Tensor], Objective], 
     """
     if not sizes or not all(0 <= size < math.inf for size in sizes):
         raise NeurosimError(f"sizes are {list(sizes)}", where="attack", allowed="one or more numbers from 0 up")
-    if draws < 1:
-        raise NeurosimError(f"draws is {draws}", where="attack", allowed="1 or more")
+    draws = whole("draws", draws, "attack")
     how = Attack(loss="task") if how is None else how
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(whole("seed", seed, "attack", 0, 64))
     fixed, reach, logits = in_parts(objective, inputs, labels)
 
     def accuracy(deviation: Deviation) -> float:

@@ -190,6 +190,9 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
     with h5py.File(folder / "other.h5", "w") as file:
         file["x"] = 1
     (folder / "bad.toml").write_text(BAD_PROFILE)
+    (folder / "out.toml").write_text('task = "digits"\nout = 3\n')
+    (folder / "a.json").write_text('{"kind": "attack"}')
+    (folder / "cut.nc").write_bytes(model.read_bytes()[:1000])
     arrays = dict(np.load(data))
     np.savez(folder / "short.npz", inputs=arrays["inputs"], labels=arrays["labels"][:-1])
     np.savez(folder / "nan.npz", inputs=np.full_like(arrays["inputs"], np.nan), labels=arrays["labels"])
@@ -251,6 +254,21 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "no chip of this name": (["attack", model, "--inputs", data, "--profile", "mismtach"], "mismatch"),
         "no such device": (["train", "speech", "--device", "abacus", "--out", folder / "m.h5"], "cpu, cuda"),
         "no task at all": (["train", "--out", folder / "m.h5"], "task is missing"),
+        "a seed below zero": (["train", "digits", "--seed", -1, "--out", folder / "m.h5"], "seed is -1 (allowed"),
+        "a seed of 65 bits": (["attack", model, "--inputs", data, "--seed", 1 << 64], "0 to 2^64 - 1"),
+        "steps in words": (["train", "digits", "--task-option", "steps=x", "--out", folder / "m.h5"], "steps is 'x'"),
+        "a size in words": (["train", "digits", "--size", "beta=x", "--out", folder / "m.h5"], "beta is 'x'"),
+        "nothing to attack": (["attack", model, "--inputs", data, "--profile", "ideal"], "nothing to move"),
+        "no dies to search with": (["pareto", model, "--profile", "pcm_hermes", "--vary", "crossbar.levels=2,4",
+                                    "--inputs", data, "--dies", 0, "--out", folder / "p.nc"], "--dies is 0"),
+        "no picture": (["pareto", model, "--profile", "pcm_hermes", "--vary", "crossbar.levels=2,4", "--inputs", data,
+                        "--plot", folder / "p.foo", "--out", folder / "p.nc"], ".svg, .png, .pdf"),
+        "rows without end": (deploy(model, data, "--set", "crossbar.rows=1e30", profile="pcm_hermes"), "1 to 2^31"),
+        "a cut run": (["report", folder / "cut.nc", "--out", folder / "r.html"], "cut.nc: the file is damaged"),
+        "an attack without points": (["report", folder / "a.json", "--out", folder / "r.html"],
+                                     "without unit, accuracy, points"),
+        "a file where a folder is to be": (["demo", "--out", model], "this folder cannot be made"),
+        "a number as file": (["train", "--config", folder / "out.toml"], "out is 3"),
         "no place for the model": (["train", "digits"], "out is missing"),
         "no config": (["train", "--config", folder / "none.toml"], "no such file"),
         "config of something else": (["train", "--config", folder / "bad.toml"], "there is no option 'name'"),

@@ -72,7 +72,7 @@ def test_spikes_flat_and_fewer_samples(small):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"coding": "phase"}, "allowed: standard, current, rate, latency"),
-    ({"coding": "rate"}, "from 2 up with coding rate"),
+    ({"coding": "rate"}, "coding rate: steps is 1 .allowed: a whole number from 2 up"),
     ({"steps": 0}, "from 1 up"),
     ({"flat": "no"}, "flat is 'no' .allowed: true, false"),
     ({"samples": 60}, "10 to 59"),

@@ -261,8 +261,8 @@ def test_robust_is_noise_consistency_and_an_attack_around_each_draw(exact):
     clean, beta, rise = 0.3, 0.8, (1 - math.cos(math.pi / 4)) / 2
     value, gradient = task(WEIGHT)
     value, gradient = clean * value, clean * gradient
-    for _ in range(2):
-        draw = rise * 0.6 * normal(source)
+    for part in (0.5, 1.0):
+        draw = part * rise * 0.6 * normal(source)
         normal(source)  # the start of the attack, of size zero
         u = attacked(lambda w: kl(WEIGHT, w)[2], rise * 0.1, 2, np.zeros((3, 5)), draw)
         there = WEIGHT + abs(WEIGHT) * u
@@ -285,6 +285,13 @@ def test_robust_may_be_held_to_a_steadier_network(reference):
     apart, _, slope = kl(steady, there)
     assert_same(result("robust", on=on, eta=0.6, draws=1, clean=0, beta=0.8, steps=0, exact=False, ramp=0,
                        reference=reference), value + 0.8 * apart, gradient + 0.8 * slope)
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"standard", "dropout", "entropy_sgd"}))
+def test_what_moves_nothing_is_refused(name):
+    on = objective(untouched=["*"])
+    with pytest.raises(NeurosimError, match="nothing to move"):
+        make_recipe(name).loss(on, generator())
 
 
 def test_robust_without_a_teacher_is_refused():
