@@ -8,6 +8,8 @@ are found by least squares in turn with it, from many starts, then code by code 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 _STARTS, _MORE, _ROUNDS, _KEPT, _NEIGHBOURS = 96, 3000, 40, 6, 48
@@ -32,29 +34,34 @@ def _bits(bases: int) -> np.ndarray:
     return (np.arange(1 << bases)[:, None] >> np.arange(bases) & 1).astype(np.float64)
 
 
+@dataclass(frozen=True)
 class _Weights:
-    """Sorted weights with running sums: the squared error of any set of base currents in 2^bases log(n)."""
+    """Sorted weights, their running sums `[weight + 1]`, and the sum of their squares."""
 
-    def __init__(self, weights: np.ndarray) -> None:
-        self.sorted = np.sort(np.asarray(weights, np.float64).reshape(-1))
-        self.count = np.arange(self.sorted.size + 1)
-        self.first = np.concatenate([[0.0], np.cumsum(self.sorted)])
-        self.square = float(np.sum(self.sorted**2))
+    sorted: np.ndarray
+    sums: np.ndarray
+    square: float
 
-    def assign(self, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For sets of currents `[set, base]`: how many weights each mask gets and their sum `[set, mask]`, and the
-        squared error `[set]`."""
-        sums = bases @ _bits(bases.shape[1]).T
-        order = np.argsort(sums, axis=1, kind="stable")
-        ordered = np.take_along_axis(sums, order, 1)
-        cuts = np.searchsorted(self.sorted, (ordered[:, 1:] + ordered[:, :-1]) / 2)
-        ends = np.zeros((sums.shape[0], 1), np.int64)
-        cuts = np.concatenate([ends, cuts, ends + self.sorted.size], axis=1)
-        counts, totals = np.empty_like(sums), np.empty_like(sums)
-        np.put_along_axis(counts, order, np.diff(self.count[cuts], axis=1).astype(np.float64), 1)
-        np.put_along_axis(totals, order, np.diff(self.first[cuts], axis=1), 1)
-        error = self.square + (counts * sums**2 - 2 * totals * sums).sum(1)
-        return counts, totals, error
+
+def _in_order(weights: np.ndarray) -> _Weights:
+    ordered = np.sort(np.asarray(weights, np.float64).reshape(-1))
+    return _Weights(ordered, np.concatenate([[0.0], np.cumsum(ordered)]), float(np.sum(ordered**2)))
+
+
+def _assign(weights: _Weights, bases: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For sets of currents `[set, base]`: how many weights each mask gets and their sum `[set, mask]`, and the squared
+    error `[set]`; of each set in 2^bases log(weights)."""
+    sums = bases @ _bits(bases.shape[1]).T
+    order = np.argsort(sums, axis=1, kind="stable")
+    ordered = np.take_along_axis(sums, order, 1)
+    cuts = np.searchsorted(weights.sorted, (ordered[:, 1:] + ordered[:, :-1]) / 2)
+    ends = np.zeros((sums.shape[0], 1), np.int64)
+    cuts = np.concatenate([ends, cuts, ends + weights.sorted.size], axis=1)
+    counts, totals = np.empty_like(sums), np.empty_like(sums)
+    np.put_along_axis(counts, order, np.diff(cuts, axis=1).astype(np.float64), 1)
+    np.put_along_axis(totals, order, np.diff(weights.sums[cuts], axis=1), 1)
+    error = weights.square + (counts * sums**2 - 2 * totals * sums).sum(1)
+    return counts, totals, error
 
 
 def fit_bases(weights: np.ndarray, currents: np.ndarray, bases: int = 4) -> np.ndarray:
@@ -74,7 +81,7 @@ def fit_bases(weights: np.ndarray, currents: np.ndarray, bases: int = 4) -> np.n
     masks held, the nearest masks with b held, in turn, from 96 or more starts that do not depend on chance; the best
     go to the nearest of the currents; then one base at a time moves among its nearest codes until no move helps.
     """
-    found = _Weights(weights)
+    found = _in_order(weights)
     largest = found.sorted[-1] if found.sorted.size else 0.0
     order = np.argsort(currents, kind="stable")
     ladder = np.asarray(currents, np.float64)[order]
@@ -84,7 +91,7 @@ def fit_bases(weights: np.ndarray, currents: np.ndarray, bases: int = 4) -> np.n
     fitted = _least_squares(found, _starts(found.sorted, bases, few * _STARTS), ladder[-1])
     rungs = np.searchsorted((ladder[1:] + ladder[:-1]) / 2, np.sort(fitted, axis=1))
     rungs = np.unique(rungs, axis=0)
-    rungs = rungs[np.argsort(found.assign(ladder[rungs])[2], kind="stable")]
+    rungs = rungs[np.argsort(_assign(found, ladder[rungs])[2], kind="stable")]
     best, least = None, np.inf
     for start in rungs[:min(few, 4) * _KEPT]:
         codes, error = _on_the_ladder(found, ladder, start)
@@ -124,7 +131,7 @@ def _least_squares(found: _Weights, bases: np.ndarray, largest: float) -> np.nda
     pairs = bits[:, :, None] * bits[:, None, :]
     best, least = bases, np.full(bases.shape[0], np.inf)
     for _ in range(_ROUNDS):
-        counts, totals, error = found.assign(bases)
+        counts, totals, error = _assign(found, bases)
         better = error < least * (1 - 1e-12)
         if not better.any():
             break
@@ -146,7 +153,7 @@ def _on_the_ladder(found: _Weights, ladder: np.ndarray, codes: np.ndarray) -> tu
             near = np.arange(max(0, codes[j] - _NEIGHBOURS // 2), min(ladder.size, codes[j] + _NEIGHBOURS // 2 + 1))
             trial = np.repeat(ladder[codes][None], near.size, axis=0)
             trial[:, j] = ladder[near]
-            errors = found.assign(trial)[2]
+            errors = _assign(found, trial)[2]
             if errors.min() < error:
                 error, codes[j] = float(errors.min()), near[errors.argmin()]
         if not error < before:
