@@ -15,7 +15,7 @@ from neurosim.errors import whole
 from neurosim.writing import made_folder
 
 RECIPES: dict[str, dict[str, float]] = {"standard": {}, "forward_noise": {"eta": 0.2, "average": 0.99},
-                                        "robust": {"eta": 0.3}}
+                                        "robust": {"eta": 0.4}}
 #: seconds after programming at which each chip is used; None for one that does not drift
 PROFILES = {"pcm_hermes": 86400.0, "dynap_se2": None}
 #: what is varied, of which recipe, on which chip: in each search the same dies at every setting
