@@ -28,10 +28,11 @@ class Robust(Recipe):
     Parameters
     ----------
     eta:
-        Relative standard deviation of the strongest noise, at the end of the ramp; may exceed that of the chip.
+        Relative standard deviation of the strongest noise, at the end of the ramp; may exceed that of the chip. On ECG
+        0.7 was chosen for all mismatch up to 0.7.
     draws:
         Samples of dies for each batch, each a pass, with evenly rising noise: on ECG three of rising noise were better
-        up to 0.3 and without mismatch than two of the full one, and lost a point at 0.7.
+        up to 0.3 and without mismatch than two of the full one.
     clean:
         Share of the task's loss that is taken without noise; on ECG 0.5 beat 0.2 at every mismatch up to 0.5.
     beta:
