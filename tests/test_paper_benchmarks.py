@@ -130,5 +130,13 @@ def test_page_sets_robust_beside_its_best_rival(tmp_path):
     assert list(page.rivals({"robust": results["robust"]})) == []
 
 
+def test_samples_are_spread_over_a_split_and_never_counted_twice():
+    split = Split(np.arange(20.0).reshape(1, 10, 2), np.arange(10))
+    inputs, labels = cells.part(split, 4)
+    assert labels.tolist() == [0, 2, 5, 7]
+    assert inputs[0, :, 0].tolist() == [0, 4, 10, 14]
+    assert all(cells.part(split, count)[1].tolist() == list(range(10)) for count in (0, 10, 99))
+
+
 def test_committed_page_is_that_of_the_committed_results():
     assert page.PAGE.read_text() == page.text()

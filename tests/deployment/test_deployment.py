@@ -113,6 +113,17 @@ def test_a_finished_run_is_returned_and_another_one_refused(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
 
 
+@pytest.mark.parametrize("manifest", [None, b"[]", b"\xff\xfe", b"{"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, manifest):
+    folder = parts_folder(tmp_path / "run.nc")
+    folder.mkdir()
+    if manifest is not None:
+        (folder / "manifest.json").write_bytes(manifest)
+    with pytest.raises(ns.NeurosimError, match="this folder is in the way"):
+        ns.deploy(PCM, INPUTS, LABELS, dies=2, out=tmp_path / "run.nc")
+    assert [path.name for path in folder.iterdir()] == (["manifest.json"] if manifest is not None else [])
+
+
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     import neurosim.deployment.dispatch as module
 
