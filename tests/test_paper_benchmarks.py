@@ -135,7 +135,10 @@ def test_samples_are_spread_over_a_split_and_never_counted_twice():
     inputs, labels = cells.part(split, 4)
     assert labels.tolist() == [0, 2, 5, 7]
     assert inputs[0, :, 0].tolist() == [0, 4, 10, 14]
-    assert all(cells.part(split, count)[1].tolist() == list(range(10)) for count in (0, 10, 99))
+    assert all(cells.part(split, count)[1].tolist() == list(range(10)) for count in (0, 10))
+    for wrong in (-1, 11):
+        with pytest.raises(NeurosimError, match=r"samples asked for .allowed: 1 to 10, or all: 0"):
+            cells.part(split, wrong)
 
 
 def test_committed_page_is_that_of_the_committed_results():

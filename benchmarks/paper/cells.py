@@ -141,8 +141,11 @@ def network_of(trained: Trained, task: Task) -> Network | None:
 
 
 def part(split: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels of `count` samples, spread over a split; of all where it is 0 or has no more than these."""
-    if not 0 < count < len(split):
+    """Inputs and labels of `count` samples, spread over a split; of all where it is 0."""
+    if not 0 <= count <= len(split):
+        raise NeurosimError(f"{count} samples asked for", where="benchmarks.paper",
+                            allowed=f"1 to {len(split)}, or all: 0")
+    if count in (0, len(split)):
         return split.inputs, split.labels
     chosen = np.arange(count) * len(split) // count
     return np.ascontiguousarray(split.inputs[:, chosen]), split.labels[chosen]

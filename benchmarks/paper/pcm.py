@@ -49,7 +49,7 @@ def trained_variant(name: str, start: ResNet, task: Task, options: argparse.Name
         model.load_state_dict(found["state"])
         return model.eval()
     inputs, labels = part(task.train, options.train_samples)
-    validation = part(task.validation, 1000)
+    validation = part(task.validation, min(1000, len(task.validation)))
     recipe, own = VARIANTS[name] or ("standard", {})
     rate = 1e-3 if name == "standard" else 3e-4
     on = model if name == "standard" else OnChip(model, load_profile(PROFILE), validation[0][:, :4], dt=task.dt,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from neurosim.errors import NeurosimError
-from neurosim.training.deviations import Parameters, Reach, gaussian, moved
+from neurosim.training.deviations import Parameters, Reach, gaussian, moved, moves
 from neurosim.training.hidden import is_neuron
 from neurosim.training.layers import SpikingPopulation
 from neurosim.training.objective import Readout, logits_of, output_of
@@ -49,6 +49,8 @@ def noisy_accuracy(model: nn.Module, parameters: Parameters, samples: Samples, r
     """Mean accuracy of `draws` networks with ``theta + |theta| mismatch xi``: the same xi for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     fixed = {name: value.detach() for name, value in parameters.items()}
+    if not moves(fixed, reach):  # where nothing varies, every network is the same
+        return accuracy(model, fixed, samples, readout)
     found = [accuracy(model, moved(fixed, gaussian(fixed, reach, mismatch, generator), reach), samples, readout)
              for _ in range(draws)]
     return sum(found) / draws

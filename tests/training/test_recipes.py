@@ -15,6 +15,8 @@ from torch import nn
 
 from neurosim.errors import NeurosimError
 from neurosim.training import LSNN, RECIPES, Moment, Objective, make_recipe, spiking_mlp
+from neurosim.training.deviations import relative
+from neurosim.training.monitoring import noisy_accuracy
 from neurosim.training.recipe import END
 
 RNG = np.random.default_rng(2)
@@ -292,6 +294,15 @@ def test_what_moves_nothing_is_refused(name):
     on = objective(untouched=["*"])
     with pytest.raises(NeurosimError, match="nothing to move"):
         make_recipe(name).loss(on, generator())
+
+
+def test_validation_under_mismatch_is_the_clean_one_where_nothing_varies():
+    parameters = {"weight": torch.tensor(WEIGHT)}
+    samples = (torch.tensor(X), torch.tensor(LABELS))
+    found = [noisy_accuracy(Regression(), parameters, samples, "mean", reach, 5.0, 3, 0) for reach in ({}, relative)]
+    clean = (softmax(MEAN @ WEIGHT.T).argmax(axis=1) == LABELS).mean()
+    assert found[0] == pytest.approx(clean)
+    assert found[1] != pytest.approx(clean)
 
 
 def test_robust_without_a_teacher_is_refused():
