@@ -41,6 +41,12 @@ deviations scale with zeta. Settings were chosen among at most four a method on 
 same budget; no test data entered a choice. Methods named `..._published` have the published setting. In a cell: mean +-
 standard deviation, least die, over all dies and seeds, in percent; n is the number of seeds. Published cells are over
 2 networks x 100 draws.
+
+Budgets are in epochs, for all alike; what a batch costs is each method's own. In passes forward and back: `standard`,
+`dropout` and `forward_noise` 1; `sam` and `asam` 2; `abcd` 4, of which two updates come; `robust` 5 (on speech 10),
+each an update; `entropy_sgd` 10; those that attack about 11 (`python -m benchmarks.attack_cost`). Where epochs are few,
+several updates with a batch are an advantage of their own: a table with five times the epochs, where there is one,
+shows what `standard` and `forward_noise` make of as many updates as `robust`.
 """
 
 

@@ -38,8 +38,8 @@ from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed
 from neurosim.training.reading import OnTiles
 from neurosim.training.spreads import devices_of, spreads_of
 
-#: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion; the
-#: draws of robust rise from half of that noise to one and a half
+#: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion; dies
+#: of robust rise to one and a half of that noise
 ON_CHIP: dict[str, dict[str, float]] = {
     "forward_noise": {"eta": 1.0}, "adversarial": {"size": 1 / 3}, "hybrid": {"eta": 1.0, "size": 1 / 3},
     "awp": {"size": 1 / 3}, "robust": {"eta": 1.5, "size": 1 / 3}}

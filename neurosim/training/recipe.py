@@ -22,10 +22,12 @@ from neurosim.training.objective import Objective
 
 @dataclass(frozen=True)
 class Moment:
-    """Where in the training a batch stands: done from 0 to 1, and the number of batches before it."""
+    """Where in the training an update stands: done from 0 to 1, the batches before its own, the updates before it
+    with its own."""
 
     done: float = 1.0
     step: int = 0
+    round: int = 0
 
 
 END = Moment()

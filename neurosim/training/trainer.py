@@ -79,7 +79,7 @@ class Trained:
                 f"{self.best_epoch} of {epochs}, loss {best['loss']:.4g}, accuracy in {', in '.join(told)})")
 
 
-def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: str | Recipe = "standard",
+def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, /, *, recipe: str | Recipe = "standard",
           epochs: int | None = None, batch_size: int = 100, learning_rate: Schedule = 1e-3,
           validation: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0, device: str = "cpu",
           readout: str = "sum", rate_penalty: float = 0.0, untouched: str | Sequence[str] = (),
@@ -122,7 +122,8 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
         Noisy validation: mean over so many networks, the same in every epoch, with every parameter times
         ``1 + mismatch N(0, 1)``; of an `OnChip`, over so many dies of a lot of their own. 0 draws leave it out.
     teacher:
-        A module for a recipe that compares with one; it is not changed. With it, "robust" has reference = "teacher".
+        A module for a recipe that compares with one; it is not changed. With it, "robust" has reference = "teacher" and
+        beta = 0.5.
     checkpoint, resume:
         File that is written after every epoch. With `resume` a run goes on from there, or begins if there is none; the
         result is that of a run without the interruption. Without, an unfinished run's file is not overwritten.
@@ -146,7 +147,7 @@ def train(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, *, recipe: s
     if isinstance(recipe, str) and hasattr(model, "recipe_settings"):
         settings = {**model.recipe_settings(recipe), **settings}
     if teacher is not None and isinstance(recipe, str) and "reference" in settings_of(recipe):
-        settings = {"reference": "teacher", **settings}
+        settings = {"reference": "teacher", "beta": 0.5, **settings}
     plan = make_plan(recipe, settings, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed,
                      readout=readout, rate_penalty=rate_penalty, untouched=untouched, optimiser=optimiser,
                      weight_decay=weight_decay, average=average, selection=selection, mismatch=mismatch,
@@ -213,9 +214,9 @@ def _epoch(plan: Plan, state: State, samples: Samples, teacher: nn.Module | None
     total, losses = len(batches) * len(plan.rates), []
     model.train()
     for chosen in batches:
-        for _ in range(plan.recipe.rounds):
+        for number in range(plan.recipe.rounds):
             on = plan.objective(model, (inputs[:, chosen], labels[chosen]), average=state.average, teacher=teacher)
-            loss = plan.recipe.loss(on, state.noise, Moment(state.step / total, state.step))
+            loss = plan.recipe.loss(on, state.noise, Moment(state.step / total, state.step, number))
             state.optimiser.zero_grad()
             loss.backward()
             losses.append(loss.item())

@@ -410,7 +410,7 @@ def test_train_after_a_teacher(call, tmp_path):
     code, _, err = call(*common, tmp_path / "x.h5", "--teacher", tmp_path / "clean.h5")
     assert code == 2
     assert "recipe standard: it looks at no teacher" in err
-    code, _, err = call(*robust, tmp_path / "x.h5", "--setting", "reference=teacher")
+    code, _, err = call(*robust, tmp_path / "x.h5", "--setting", "reference=teacher", "--setting", "beta=1")
     assert code == 2
     assert "there is no teacher" in err
 

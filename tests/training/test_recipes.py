@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from neurosim.errors import NeurosimError
-from neurosim.training import LSNN, RECIPES, Moment, Objective, make_recipe, spiking_mlp
+from neurosim.training import LSNN, RECIPES, Moment, Objective, make_recipe, spiking_mlp, train
 from neurosim.training.deviations import relative
 from neurosim.training.monitoring import noisy_accuracy
-from neurosim.training.recipe import END
+from neurosim.training.recipe import END, Recipe
 
 RNG = np.random.default_rng(2)
 WEIGHT, X, LABELS = RNG.normal(size=(3, 5)), RNG.normal(size=(4, 7, 5)), RNG.integers(0, 3, 7)
@@ -258,12 +258,13 @@ def test_entropy_sgd_pulls_to_the_mean_of_its_walk():
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_robust_is_noise_consistency_and_an_attack_around_each_draw(exact):
+@pytest.mark.parametrize(("update", "parts"), [(0, (0.25, 0.75)), (1, (0.5, 1.0))])
+def test_robust_is_noise_consistency_and_an_attack_around_each_draw(exact, update, parts):
     source = generator()
     clean, beta, rise = 0.3, 0.8, (1 - math.cos(math.pi / 4)) / 2
     value, gradient = task(WEIGHT)
     value, gradient = clean * value, clean * gradient
-    for part in (0.5, 1.0):
+    for part in parts:
         draw = part * rise * 0.6 * normal(source)
         normal(source)  # the start of the attack, of size zero
         u = attacked(lambda w: kl(WEIGHT, w)[2], rise * 0.1, 2, np.zeros((3, 5)), draw)
@@ -273,8 +274,38 @@ def test_robust_is_noise_consistency_and_an_attack_around_each_draw(exact):
         jacobian = 1 + np.sign(WEIGHT) * u if exact else 1.0
         value += ((1 - clean) * noisy + rise * beta * apart) / 2
         gradient = gradient + ((1 - clean) * jacobian * slope + rise * beta * (g1 + jacobian * g2)) / 2
-    assert_same(result("robust", Moment(0.1, 5), eta=0.6, draws=2, clean=clean, beta=beta, size=0.1, steps=2, ramp=0.4,
-                       exact=exact, reference="clean"), value, gradient)
+    assert_same(result("robust", Moment(0.1, 5, update), eta=0.6, inner=2, draws=2, clean=clean, beta=beta, size=0.1,
+                       steps=2, ramp=0.4, exact=exact, reference="clean"), value, gradient)
+
+
+def test_robust_is_noise_that_rises_over_the_updates_with_a_batch():
+    recipe = make_recipe("robust", eta=0.8, inner=4)
+    assert recipe.rounds == 4
+    for update in range(4):
+        there = WEIGHT + abs(WEIGHT) * 0.2 * (update + 1) * normal(generator())
+        assert_same(result("robust", Moment(0.5, 3, update), eta=0.8, inner=4), *task(there))
+
+
+def test_every_update_with_a_batch_is_told_which_it_is():
+    seen = []
+
+    class Counting(Recipe):
+        source = "this test"
+        rounds = 3
+
+        def loss(self, on: Objective, generator: torch.Generator, at: Moment = END) -> torch.Tensor:
+            seen.append((at.step, at.round))
+            return on.loss(on.parameters)
+
+    train(Regression(), X, LABELS, recipe=Counting(), epochs=1, batch_size=2, readout="mean")
+    assert seen == [(step, number) for step in range(-(-LABELS.size // 2)) for number in range(3)]
+
+
+def test_inputs_is_a_setting_of_awp_as_well():
+    plain, both = (train(Regression(), X, LABELS, recipe="awp", epochs=1, readout="mean", **more)
+                   for more in ({}, {"inputs": 0.5}))
+    assert both.settings["inputs"] == 0.5
+    assert not torch.equal(plain.model.weight, both.model.weight)
 
 
 @pytest.mark.parametrize("reference", ["average", "teacher"])
@@ -285,8 +316,8 @@ def test_robust_may_be_held_to_a_steadier_network(reference):
     there = WEIGHT + abs(WEIGHT) * 0.6 * normal(generator())
     value, gradient = task(there)
     apart, _, slope = kl(steady, there)
-    assert_same(result("robust", on=on, eta=0.6, draws=1, clean=0, beta=0.8, steps=0, exact=False, ramp=0,
-                       reference=reference), value + 0.8 * apart, gradient + 0.8 * slope)
+    assert_same(result("robust", on=on, eta=0.6, inner=1, beta=0.8, reference=reference), value + 0.8 * apart,
+                gradient + 0.8 * slope)
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"standard", "dropout", "entropy_sgd"}))
@@ -307,7 +338,7 @@ def test_validation_under_mismatch_is_the_clean_one_where_nothing_varies():
 
 def test_robust_without_a_teacher_is_refused():
     with pytest.raises(NeurosimError, match="there is no teacher"):
-        result("robust", reference="teacher")
+        result("robust", reference="teacher", beta=0.5)
 
 
 class Biased(Regression):
@@ -349,6 +380,8 @@ def test_untouched_parameters_are_learnt_but_not_moved(name):
     ("dropout", {"p": 1.0}, "p is 1.0"),
     ("robust", {"clean": 1.5}, "clean is 1.5.*0 to 1"),
     ("robust", {"draws": 0}, "draws is 0"),
+    ("robust", {"inner": 0}, "inner is 0"),
+    ("robust", {"reference": "average"}, "reference is 'average', and beta is 0.*give beta"),
 ])
 def test_what_cannot_be_a_recipe_is_refused(name, settings, message):
     with pytest.raises(NeurosimError, match=message):
