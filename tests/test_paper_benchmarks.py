@@ -91,15 +91,23 @@ def test_published_cells_have_every_level_and_fall_with_it():
             assert all(least <= mean for mean, _, least in cells_of)
 
 
-def test_choice_asks_for_a_sweep_and_takes_what_it_chose(monkeypatch, tmp_path):
+def test_choice_asks_for_a_sweep_and_takes_what_the_nearest_one_chose(monkeypatch, tmp_path):
     monkeypatch.setattr(cells, "RESULTS", tmp_path)
-    assert choice(experiment("ecg"), "standard", [{}]) == {}
+    candidates = [{"rho": 1}, {"rho": 2}, {"rho": 3}]
+    assert choice(experiment("ecg"), "standard", [{}], 8) == {}
     with pytest.raises(NeurosimError, match=r"benchmarks\.paper\.sweep ecg"):
-        choice(experiment("ecg"), "sam", [{"rho": 1}, {"rho": 2}])
+        choice(experiment("ecg"), "sam", candidates, 8)
     (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "ecg.json").write_text(json.dumps({"chosen": {"sam": {"rho": 2}}}))
-    assert choice(experiment("ecg"), "sam", [{"rho": 1}, {"rho": 2}]) == {"rho": 2}
-    assert choice(experiment("ecg_patient"), "sam", [{"rho": 1}, {"rho": 2}]) == {"rho": 2}
+    scores = {"sam": [{"settings": candidate} for candidate in candidates]}
+    for epochs, samples, best in ((8, None, 2), (8, 500, 1), (40, None, 3)):
+        budget = {"epochs": epochs} | ({"train_samples": samples} if samples else {})
+        (tmp_path / "sweep" / f"ecg-{cells.budget_of(budget)}.json").write_text(json.dumps(
+            {"budget": budget, "scores": scores, "chosen": {"sam": {"rho": best}}}))
+    for of in ("ecg", "ecg_patient"):
+        for epochs, samples, best in ((1, 0, 1), (8, 600, 1), (8, 0, 2), (39, 7, 2), (40, 0, 3), (200, 0, 3)):
+            assert choice(experiment(of), "sam", candidates, epochs, samples) == {"rho": best}
+    with pytest.raises(NeurosimError, match="nobody has chosen"):
+        choice(experiment("ecg"), "sam", candidates[:2], 8)  # among others
 
 
 def test_page_shows_the_results_beside_what_was_published(small, tmp_path):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 from zlib import crc32
 
@@ -182,20 +183,31 @@ def right_in_torch(model: nn.Module, inputs: np.ndarray, labels: np.ndarray, lev
     return found
 
 
-def choice(experiment: Experiment, method: str, candidates: list[dict[str, object]]) -> dict[str, object]:
+def choice(experiment: Experiment, method: str, candidates: list[dict[str, object]], epochs: int,
+           train_samples: int = 0) -> dict[str, object]:
     """The settings that its sweep (or that of `chosen_on`) chose; the only candidate where there was nothing to choose.
+
+    Of several sweeps among these candidates that with the largest budget not above `epochs` of `train_samples`; the
+    smallest where all are above it.
 
     Raises
     ------
     NeurosimError
-        There are several candidates and no sweep yet.
+        There are several candidates and no sweep among them yet.
     """
     if len(candidates) == 1:
         return candidates[0]
     name = experiment.chosen_on or experiment.name
-    file = RESULTS / "sweep" / f"{name}.json"
-    chosen = json.loads(file.read_text())["chosen"] if file.exists() else {}
-    if method not in chosen:
+    sweeps = {size_of(found["budget"]): found["chosen"][method]
+              for file in (RESULTS / "sweep").glob(f"{name}-*.json") if (found := json.loads(file.read_text()))
+              and [entry["settings"] for entry in found["scores"].get(method, [])] == candidates}
+    if not sweeps:
         raise NeurosimError(f"nobody has chosen among the settings of {method}", where=f"experiment {experiment.name}",
                             hint=f"python -m benchmarks.paper.sweep {name} --methods {method}")
-    return chosen[method]
+    asked = size_of({"epochs": epochs, "train_samples": train_samples})
+    return sweeps[max((size for size in sweeps if size <= asked), default=min(sweeps))]
+
+
+def size_of(budget: Mapping[str, object]) -> tuple[float, float]:
+    """A budget to compare with others: epochs, samples of each."""
+    return budget["epochs"], budget.get("train_samples") or inf

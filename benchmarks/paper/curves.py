@@ -62,9 +62,10 @@ def main() -> int:
     parser.add_argument("--train-samples", type=int, default=0, help="as table1 was told (default: all)")
     options = parser.parse_args()
     asked = experiment(options.experiment)
-    cells = [Cell(asked, name, method(name).recipe, choice(asked, name, method(name).settings(asked.task)),
-                  options.seed, options.epochs or asked.epochs, samples=options.test_samples,
-                  train_samples=options.train_samples)
+    epochs = options.epochs or asked.epochs
+    cells = [Cell(asked, name, method(name).recipe,
+                  choice(asked, name, method(name).settings(asked.task), epochs, options.train_samples), options.seed,
+                  epochs, samples=options.test_samples, train_samples=options.train_samples)
              for name in options.methods or METHODS]
     found = curves(cells, options.work, options.jobs)
     if options.json:

@@ -150,15 +150,16 @@ def intervals(results: Mapping[str, list[Mapping[str, object]]]) -> Iterator[str
 
 def sweeps(root: Path = RESULTS) -> Iterator[str]:
     """What was chosen among."""
-    files = sorted((root / "sweep").glob("*.json"))
+    files = sorted((root / "sweep").glob("*-*.json"))
     if not files:
         return
     yield "## What the settings were chosen among\n"
-    yield "Validation accuracy at each level, mean over draws; the one in bold was taken.\n"
+    yield ("Validation accuracy at each level, mean over draws; the one in bold was taken, in tables of this budget "
+           "and above, up to the next budget that a method has here.\n")
     for file in files:
         found = json.loads(file.read_text())
-        asked = found["budget"]
-        yield f"**{file.stem}**, {spoken_budget(budget_of(asked))} a candidate, seed {asked['seed']}:\n"
+        (name, _, budget), seed = file.stem.partition("-"), found["budget"]["seed"]
+        yield f"**{name}**, {spoken_budget(budget)} a candidate, seed {seed}:\n"
         yield row(["method", "setting", *(f"zeta {level:g}" for level in LEVELS), "mean"])
         yield row(["---"] * (3 + len(LEVELS)))
         for method in (method for method in METHODS if method in found["scores"]):

@@ -53,9 +53,10 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
     options = parser.parse_args()
     asked = experiment(options.experiment)
+    epochs = options.epochs or asked.epochs
     cells = {(name, seed): Cell(asked, name, method(name).recipe,
-                                choice(asked, name, method(name).settings(asked.task)), seed,
-                                options.epochs or asked.epochs, options.dies, options.test_samples, options.device,
+                                choice(asked, name, method(name).settings(asked.task), epochs, options.train_samples),
+                                seed, epochs, options.dies, options.test_samples, options.device,
                                 options.train_samples)
              for seed in options.seeds for name in options.methods or METHODS}
     found: dict[str, list[dict[str, object]]] = {}
