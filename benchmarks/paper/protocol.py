@@ -80,6 +80,7 @@ METHODS: dict[str, Method] = {
     "sam": Method("sam", ({"rho": 0.05}, {"rho": 0.2}, {"rho": 0.01})),
     "asam": Method("asam", ({"rho": 0.5}, {"rho": 1.0}, {"rho": 2.0})),
     "robust": Method("robust", ({"eta": 0.6}, {"eta": 0.7}, {"eta": 0.4}), {"speech": {"inner": 10}}),
+    "robust_strong": Method("robust", ({"eta": 0.7},)),  # beside the choice: for dies far from what was meant
     "dropout_published": Method("dropout", ({"p": 0.3, "rescale": False, "shared": True},)),
     "awp_published": Method("awp", ({"size": 0.2, "gamma": 0.1},), {"speech": {"inputs": 0.01}}),
     "amp_published": Method("amp", ({"epsilon": 0.02, "relative": False},),
