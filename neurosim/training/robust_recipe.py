@@ -30,7 +30,7 @@ class Robust(Recipe):
     ----------
     eta:
         Relative standard deviation of the strongest noise, at the end of the ramp; may exceed that of the chip. On ECG
-        0.7 was chosen for all mismatch up to 0.7.
+        0.6 was chosen for all mismatch up to 0.7.
     inner:
         Updates with a batch, each on a die of its own. In short runs on ECG and on speech five or ten did better
         than one update over three dies with a clean pass and a consistency; they also take more passes.
