@@ -79,7 +79,7 @@ METHODS: dict[str, Method] = {
     "entropy_sgd": Method("entropy_sgd", ({"rate": 0.1}, {"rate": 0.01}, {"rate": 0.1, "gamma0": 0.1})),
     "sam": Method("sam", ({"rho": 0.05}, {"rho": 0.2}, {"rho": 0.01})),
     "asam": Method("asam", ({"rho": 0.5}, {"rho": 1.0}, {"rho": 2.0})),
-    "robust": Method("robust", ({"eta": 0.6}, {"eta": 0.7}, {"eta": 0.4}), {"speech": {"inner": 10}}),
+    "robust": Method("robust", ({"eta": 0.6}, {"eta": 0.7}, {"eta": 0.4})),
     "robust_strong": Method("robust", ({"eta": 0.7},)),  # beside the choice: for dies far from what was meant
     "dropout_published": Method("dropout", ({"p": 0.3, "rescale": False, "shared": True},)),
     "awp_published": Method("awp", ({"size": 0.2, "gamma": 0.1},), {"speech": {"inputs": 0.01}}),
