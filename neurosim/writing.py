@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 from neurosim.errors import NeurosimError
 
 
-def refuse_place(path: str | os.PathLike[str]) -> None:
-    """Raise where no file can be: before long work, whose result it is to hold."""
+def refuse_place(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
+    """Raise where no file can be, or where one of the inputs lies: before long work, whose result it is to hold."""
     final = Path(os.path.realpath(path))
+    if final.exists() and any(final == Path(os.path.realpath(one)) for one in inputs if one is not None):
+        raise NeurosimError("is one of the inputs", where=str(path), hint="choose another output")
     if final.is_dir():
         raise NeurosimError("is a folder", where=str(path), allowed="the name of a file")
     if not final.parent.is_dir():
@@ -54,3 +57,16 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
                             hint="is the disk full, the folder yours?") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def made_in_memory(path: str | os.PathLike[str]) -> Iterator[io.BytesIO]:
+    """A file in memory; what is in it when the block ends is written as by `written_beside`.
+
+    For HDF5 and torch, which do not survive a disk that is full under a file that they have open.
+    """
+    refuse_place(path)
+    stream = io.BytesIO()
+    yield stream
+    with written_beside(path) as temporary:
+        temporary.write_bytes(stream.getbuffer())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -11,6 +13,7 @@ from neurosim import __version__
 from neurosim.cli import attack, data, demo, deploy, device, examine, landscape, map, pareto, profiles, report, train
 from neurosim.errors import NeurosimError
 
+_STOPPED = 130  # as shells say it of Ctrl-C
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 app.command("demo")(demo.demo)
@@ -43,16 +46,25 @@ def main() -> None:
     """Run the command line: exit code 0 when it did what was asked, 2 and one sentence when the input is wrong."""
     logging.basicConfig(stream=sys.stderr, format="neurosim: %(message)s", level=logging.WARNING)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        sys.exit(_stopped() if code == _STOPPED else code)  # typer makes this code of Ctrl-C, or raises it
     except NeurosimError as error:
         sys.exit(_say(str(error), 2))
     except typer.TyperException as error:
         sys.exit(_say(f"{error.format_message()} (see --help)" if error.format_message() else "see --help", 2))
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(_say("stopped; what was done so far is kept where the command can go on", 130))
+        sys.exit(_stopped())
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # of files, commands say it themselves
+        with suppress(OSError, ValueError):  # what is left would be said once more when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_say(f"{error.filename or 'the output'}: {error.strerror or error}", 1))
+
+
+def _stopped() -> int:
+    return _say("stopped; what was done so far is kept where the command can go on", _STOPPED)
 
 
 def _say(text: str, code: int) -> int:

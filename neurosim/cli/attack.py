@@ -50,6 +50,7 @@ def attack(
 
     from neurosim.deployment.run import versions
     from neurosim.network import Network
+    from neurosim.profile import profile_path
     from neurosim.report import refuse_plot, save_figure
     from neurosim.training import Attack, vulnerability
     from neurosim.training.vulnerable import DEVICE_SIZES, SIZES
@@ -57,7 +58,7 @@ def attack(
     network = Network.load(model)
     x, y = some_samples(network, inputs, samples)
     if out is not None:
-        refuse_place(out)
+        refuse_place(out, model, inputs, profile and profile_path(profile))
     if plot is not None:
         refuse_plot(plot)
     with progress("attack") as tick:
@@ -118,13 +119,15 @@ def objective_of_model(network: Network, profile: str | None, inputs: np.ndarray
     if circuits and profile is None:
         raise NeurosimError("what spreads in circuits, a chip type says", where="attack",
                             hint="name it: --profile dynap_se2")
-    module = SpikingNetwork.from_network(network, dtype=torch.float64 if circuits else torch.float32).eval()
-    mean = network.provenance.get("settings", {}).get("readout") == "mean"  # what it was trained with
+    module = SpikingNetwork.from_network(network.folded(), dtype=torch.float64 if circuits else torch.float32).eval()
+    known = network.provenance  # what the torch module did, or what it was trained with
+    mean = known.get("readout", known.get("settings", {}).get("readout")) == "mean"
+    scale = known.get("scale", 1.0)
 
     def readout(output: torch.Tensor) -> torch.Tensor:
         if network.readout == "sum":
-            return output.mean(dim=0) if mean else output.sum(dim=0)
-        return output.amax(dim=0) if network.readout == "max" else output[-1]
+            return output.mean(dim=0) if mean else scale * output.sum(dim=0)
+        return scale * output.amax(dim=0) if network.readout == "max" else output[-1]
 
     if profile is None:
         return lambda x, y: Objective(module, x, y, readout)

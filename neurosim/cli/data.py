@@ -7,14 +7,18 @@ from dataclasses import asdict
 import typer
 
 from neurosim.cli.output import JSON, print_json, print_table
+from neurosim.errors import NeurosimError
 
 app = typer.Typer(invoke_without_command=True, help="Data sets: list, fetch.")
 
 
 @app.callback(invoke_without_command=True)
-def data(context: typer.Context) -> None:
+def data(context: typer.Context, as_json: bool = JSON) -> None:
     if context.invoked_subcommand is None:
-        list_tasks(as_json=False)
+        list_tasks(as_json)
+    elif as_json:
+        raise NeurosimError(f"--json stands before {context.invoked_subcommand}", where="data",
+                            hint="put it behind")
 
 
 @app.command("list")

@@ -67,7 +67,7 @@ def deploy(
         print_json({"run": str(out), "model": str(model), **as_dict(found, threshold)})
     else:
         typer.echo(str(mapped))
-        typer.echo(str(found))
+        typer.echo(found.described(threshold))
         typer.echo(f"stored in {out}; see it with: neurosim report {out} --out report.html")
 
 

@@ -46,7 +46,11 @@ def device(
         time, voltage = dynamics.sweep(amplitude, period, cycles)
     else:
         time, voltage = dynamics.pulses(np.full(pulses, amplitude if level is None else level), width)
-    trace = dynamics.simulate(model, time, voltage, np.array([low + start * (high - low)]))
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        trace = dynamics.simulate(model, time, voltage, np.array([low + start * (high - low)]))
+    if not (np.isfinite(trace.state).all() and np.isfinite(trace.current).all()):
+        raise NeurosimError(f"the equations of the device have no finite answer at {np.abs(voltage).max():g} V",
+                            where=f"profile {chip.name}", hint="take a smaller --level or --amplitude")
     state = trace.state[:, 0]
     found = {"profile": chip.name, "model": type(model).__name__, "seconds": float(time[-1]),
              "state": {"least": float(state.min()), "most": float(state.max()), "last": float(state[-1])},

@@ -31,7 +31,7 @@ def examine(
     from neurosim.network import Network
     from neurosim.profile.load import parse_profile
 
-    refuse_place(out)
+    refuse_place(out, model, run, inputs)
     network, found = Network.load(model), load_run(run)
     chip = parse_profile(json.loads(found.dataset.attrs["profile_json"]), f"{run}, profile_json")
     mapped = map_network(network, chip)

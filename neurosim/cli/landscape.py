@@ -31,11 +31,12 @@ def landscape(
 
     from neurosim.deployment.run import versions
     from neurosim.network import Network
+    from neurosim.profile import profile_path
     from neurosim.training import landscape as along
 
     network = Network.load(model)
     x, y = some_samples(network, inputs, samples)
-    refuse_place(out)
+    refuse_place(out, model, inputs, profile and profile_path(profile))
     with progress("landscape") as tick:
         found = along(objective_of_model(network, profile, x), torch.tensor(x, dtype=torch.float32), torch.tensor(y),
                       size if size is not None else 0.2 if profile is None else 1.0, directions=directions,

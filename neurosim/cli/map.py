@@ -8,6 +8,7 @@ import typer
 
 from neurosim.cli.output import JSON, key_values, print_json
 from neurosim.errors import NeurosimError
+from neurosim.writing import refuse_place
 
 
 def map_model(
@@ -21,8 +22,10 @@ def map_model(
     """Place a model on a chip type, or say why it does not fit."""
     from neurosim.mapping import map_network
     from neurosim.network import Network
-    from neurosim.profile import load_profile
+    from neurosim.profile import load_profile, profile_path
 
+    if out is not None:
+        refuse_place(out, model, profile_path(profile))
     chip = load_profile(profile)
     if change:
         chip = chip.with_values(key_values(change, "--set"))

@@ -65,7 +65,7 @@ def key_values(pairs: Sequence[str], option: str) -> dict[str, object]:
 _UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "y": 365.25 * 86400.0}
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, where: str = "--time") -> float:
     """A time such as `1h` in seconds; units s (also without one), min, h, d and y (365.25 days).
 
     >>> seconds("1h"), seconds("0.5 d"), seconds("3e4")
@@ -76,7 +76,7 @@ def seconds(text: str) -> float:
     try:
         return float(number[:len(number) - len(unit)]) * _UNITS[unit]
     except ValueError:
-        raise NeurosimError(f"{text!r} is no time", where="--time", allowed="a number with s, min, h, d, y or nothing",
+        raise NeurosimError(f"{text!r} is no time", where=where, allowed="a number with s, min, h, d, y or nothing",
                             hint="such as 90s, 20min, 1h, 30d, 1y") from None
 
 

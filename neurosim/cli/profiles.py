@@ -14,9 +14,12 @@ app = typer.Typer(no_args_is_help=False, invoke_without_command=True, help="Chip
 
 
 @app.callback(invoke_without_command=True)
-def profiles(context: typer.Context) -> None:
+def profiles(context: typer.Context, as_json: bool = JSON) -> None:
     if context.invoked_subcommand is None:
-        list_profiles(as_json=False)
+        list_profiles(as_json)
+    elif as_json:
+        raise NeurosimError(f"--json stands before {context.invoked_subcommand}", where="profiles",
+                            hint="put it behind")
 
 
 @app.command("list")

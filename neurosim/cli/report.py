@@ -8,6 +8,7 @@ import typer
 
 from neurosim.cli.deploy import as_dict
 from neurosim.cli.output import JSON, print_json, print_table
+from neurosim.writing import refuse_place
 
 
 def report(
@@ -23,6 +24,7 @@ def report(
     from neurosim.deployment import Run
     from neurosim.report import load, write_report
 
+    refuse_place(out, *results)
     loaded = [load(path) for path in results]
     write_report(loaded, out, title, threshold, figures)
     runs = [(path, one) for path, one in zip(results, loaded, strict=True) if isinstance(one, Run)]

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from neurosim.cli.chip import READING, chip_of
 from neurosim.cli.config import merged
-from neurosim.cli.output import JSON, command_line, key_values, print_json
+from neurosim.cli.output import JSON, command_line, key_values, print_json, seconds
 from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.writing import refuse_place
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _OF_SIZE = ("task", "channels", "classes", "seed", "profile", "dt")
 _OF_TRAINING = ("model", "inputs", "labels", "recipe", "seed", "device", "validation", "checkpoint", "resume",
                 "metrics", "teacher", "progress", "tick")
+_TEXTS = ("task", "recipe", "out", "profile", "level", "on_chip", "device", "teacher", "wires")
 _RANGED = 64  # samples that ranges of converters are found from
 
 
@@ -76,6 +77,7 @@ def train(
     from neurosim.mapping import map_network
     from neurosim.network import Network
     from neurosim.network.forward import run
+    from neurosim.profile import profile_path
     from neurosim.tasks import load_task
     from neurosim.training.samples import device_of
 
@@ -90,12 +92,13 @@ def train(
     for name in ("task", "out"):
         if name not in given:
             raise NeurosimError(f"{name} is missing", where="train", hint="see neurosim train --help")
+    for name in _TEXTS:
+        if not isinstance(given.get(name, ""), (str, Path)):
+            raise NeurosimError(f"{name} is {given[name]!r}", where="train", allowed="a text")
     device_of(given["device"])
-    if not isinstance(given["out"], (str, Path)):
-        raise NeurosimError(f"out is {given['out']!r}", where="train", allowed="the name of a file")
     out = Path(given["out"])
     chip = _chip(given)
-    refuse_place(out)
+    refuse_place(out, config, given.get("teacher"), chip and profile_path(given["profile"]))
     clean = Network.load(given["teacher"]) if "teacher" in given else None
     checkpoint = out.with_name(out.name + ".checkpoint")
     if given["level"] != "neuron":
@@ -107,7 +110,8 @@ def train(
         asked |= {"on_chip": given["on_chip"], "chip": chip and chip.hash, "chip_option": given["chip_option"]}
     if clean is not None:
         asked["teacher"] = clean.hash
-    network = _finished(out, asked, data) if resume and not checkpoint.exists() else None
+    there = _finished(out, asked, data) if out.exists() else None
+    network = there if resume and not checkpoint.exists() else None
     if network is None:
         network = trained_network(data, given["recipe"], given["seed"], chip, given.get("epochs"), given["device"],
                                   given["setting"], given["size"], command_line(), {"asked": asked},
@@ -171,15 +175,22 @@ def _of_circuits(given: Mapping[str, object]) -> dict[str, object]:
             "chip_option": {**(usual.chip if mode == "noise" else {}), **given["chip_option"]}}
 
 
-def _finished(out: Path, asked: Mapping[str, object], data: Task) -> Network | None:
-    """The model of the same command that is whole already, or None."""
+def _finished(out: Path, asked: Mapping[str, object], data: Task) -> Network:
+    """The model of the same training that is whole already; refuses any other file in its place."""
+    from neurosim.deployment.plan import differences
     from neurosim.network import Network
 
-    if not out.exists():
-        return None
-    network = Network.load(out)
-    same = network.provenance.get("asked") == asked and network.provenance.get("task_hash") == data.hash
-    return network if same else None
+    hint = "choose another --out, or delete it"
+    try:
+        network = Network.load(out)
+    except NeurosimError:
+        raise NeurosimError("is there already, and no model that can be read", where=str(out), hint=hint) from None
+    found = {**network.provenance.get("asked", {}), "task_hash": network.provenance.get("task_hash")}
+    wanted = {**asked, "task_hash": data.hash}
+    if found != wanted:
+        raise NeurosimError(f"holds the model of another training ({differences(found, wanted)})", where=str(out),
+                            hint=hint)
+    return network
 
 
 def metrics_file(out: Path) -> Path:
@@ -246,6 +257,8 @@ def _on_chip(model: nn.Module, chip: Profile | None, sample: np.ndarray, mode: s
             raise NeurosimError(f"there is no option {name!r}", where="train on a chip", allowed=", ".join(known),
                                 hint=did_you_mean(name, list(known)))
     own = {name: value for name, value in options.items() if not name.startswith("attack_")}
+    if own.get("time") is not None:
+        own["time"] = seconds(str(own["time"]), "--chip-option time")
     attack = Attack(options.get("attack_size", 1.0), options.get("attack_steps", 3))
     return OnChip(model, chip, sample, mode=mode, attack=attack, **more, **own)
 

@@ -6,7 +6,7 @@ are put on the rows are some that reach an array in the network itself.
 gdc         one factor for each array: what its outputs summed up to at programming, over what they sum up to now
             (global drift compensation; Joshi et al., Nat. Commun. 11, 2473 (2020))
 gdc_column  one such factor for each output
-adc         the range of the converters found again with the currents of this die
+adc         the range of the converters found again with the currents of this die; that of inputs stays the design's
 scale       one factor for each output, by least squares against what the network itself gives
 batchnorm   mean and variance of every batch normalisation, from samples that run through this die
 remap       programmed again: what a stuck device spoils is taken by the other devices of its weight
@@ -31,7 +31,8 @@ from neurosim.streams import Effect, ReadKey
 
 STEPS = ("gdc", "gdc_column", "adc", "scale", "batchnorm", "remap")
 _VECTORS = 256
-Die = tuple[dict[str, dict[str, np.ndarray]], dict[str, Read]]
+Parameters = dict[str, dict[str, np.ndarray]]
+Die = tuple[Parameters, dict[str, Read]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +51,26 @@ class Calibration:
         return [replace(self, steps=self.steps[:count]) for count in range(len(self.steps) + 1)]
 
     def die(self, dies: Dies, number: int, dtype: np.dtype) -> Die:
-        """A die as `network.forward` takes it, after these steps."""
-        if "remap" in self.steps:
-            dies = replace(dies, remap=True)
-        for step in self.steps:
-            if step == "adc":
-                dies = replace(dies, ranges={array.name: self._ranges(dies, number, array) for array in _arrays(dies)})
-        parameters, reads = dies.as_run(number, dtype)
-        for step in self.steps:
-            if step in ("gdc", "gdc_column", "scale"):
-                for array in _arrays(dies):
-                    _scale(array, self._factor(step, dies, number, array), parameters, reads)
-            if step == "batchnorm":
-                self._batchnorm(dies, parameters, reads)
-        return parameters, reads
+        """A die as `network.forward` takes it, after these steps: each sees what those before it did."""
+        arrays, design = _arrays(dies), dies.ranges
+        factors = {array.name: np.ones(array.tiling.outputs) for array in arrays}
+        norms: dict[str, dict[str, np.ndarray]] = {}
+        for moment, step in enumerate(self.steps, 1):
+            if step == "remap":
+                dies = replace(dies, remap=True)
+            elif step == "adc":
+                dies = replace(dies, ranges={array.name: self._ranges(dies, number, array) for array in arrays})
+            elif step == "batchnorm":
+                norms = self._batchnorm(dies, *_made(dies, number, dtype, factors, norms))
+            else:
+                for array in arrays:
+                    now = self._outputs(dies, number, array, moment) * factors[array.name]
+                    if step == "scale":
+                        factors[array.name] *= self._least_squares(array, now)
+                    else:  # what was read when it was programmed, with the converters as they were then
+                        before = self._outputs(replace(dies, time=None, ranges=design), number, array, 0)
+                        factors[array.name] *= _ratio(before, now, together=step == "gdc")
+        return _made(dies, number, dtype, factors, norms)
 
     def _ranges(self, dies: Dies, number: int, array: DeviceArray) -> Ranges:
         profile = dies.mapped.profile
@@ -72,40 +79,35 @@ class Calibration:
         if tiles.combined.size:
             rows = np.einsum("k,iko->io", tiles.combined, rows)[:, None]
         rows = rows * profile.crossbar.g_max.value
-        return ranges_of(array, self.vectors[array.name], rows, profile.adc, profile.dac)
+        full = dies.ranges[array.name].inputs if array.name in dies.ranges else None
+        return ranges_of(array, self.vectors[array.name], rows, profile.adc, profile.dac, full)
 
-    def _factor(self, step: str, dies: Dies, number: int, array: DeviceArray) -> np.ndarray:
-        now = self._outputs(dies, number, array, 1)
-        if step == "scale":
-            wanted = self.vectors[array.name] @ array.nominal.reshape(array.tiling.outputs, -1).T
-            power = np.square(now).sum(axis=0)
-            return np.where(power > 0, (wanted * now).sum(axis=0) / np.where(power > 0, power, 1), 1)
-        before = np.abs(self._outputs(replace(dies, time=None), number, array, 0)).sum(axis=0)
-        after = np.abs(now).sum(axis=0)
-        if step == "gdc":
-            before, after = np.full(before.shape, before.sum()), np.full(after.shape, after.sum())
-        return np.where(after > 0, before / np.where(after > 0, after, 1), 1)
+    def _least_squares(self, array: DeviceArray, now: np.ndarray) -> np.ndarray:
+        wanted = self.vectors[array.name] @ array.nominal.reshape(array.tiling.outputs, -1).T
+        power = np.square(now).sum(axis=0)
+        return np.where(power > 0, (wanted * now).sum(axis=0) / np.where(power > 0, power, 1), 1)
 
     def _outputs(self, dies: Dies, number: int, array: DeviceArray, moment: int) -> np.ndarray:
-        """What an array gives for the vectors, `[vectors, outputs]`; moment 0: at programming, 1: now."""
+        """What an array gives for the vectors, `[vectors, outputs]`; moment 0: at programming, k: in step k."""
         read = dies.read_tiles(number, array)
         if read.noise is not None:
             key = ReadKey(dies.seed, number, array.index, Effect.CALIBRATION, dies.programming, sample=moment)
             read = replace(read, noise=key)
         x = np.ascontiguousarray(self.vectors[array.name], read.tiles.worth.dtype)
         out = np.zeros((x.shape[0], _width(array)), x.dtype)
-        spikes = bool(((x == 0) | (x == 1)).all())
-        read_vectors(read, x, range(moment, moment + 1), 1, out, Saturation(), spikes)
+        read_vectors(read, x, range(moment, moment + 1), 1, out, Saturation())
         return out[:, :array.tiling.outputs].astype(np.float64)
 
-    def _batchnorm(self, dies: Dies, parameters: dict[str, dict[str, np.ndarray]], reads: dict[str, Read]) -> None:
-        network = dies.mapped.network
+    def _batchnorm(self, dies: Dies, parameters: Parameters, reads: dict[str, Read]) -> Parameters:
+        """Statistics of this die, for every batch normalisation those behind the ones before it."""
+        network, found = dies.mapped.network, {}
         for node in network.nodes:
             if isinstance(node.layer, BatchNorm):
                 seen = run(network, self.samples, parameters, keep=node.inputs, reads=reads).kept[node.inputs[0]]
                 axes = (0, 1, *range(3, seen.ndim))
-                own = {"mean": seen.mean(axis=axes), "variance": seen.var(axis=axes)}
-                parameters[node.name] = {**parameters.get(node.name, {}), **own}
+                found[node.name] = {"mean": seen.mean(axis=axes), "variance": seen.var(axis=axes)}
+                parameters[node.name] = {**parameters.get(node.name, {}), **found[node.name]}
+        return found
 
 
 def make_calibration(dies: Dies, inputs: np.ndarray, steps: Sequence[str], samples: int = 64) -> Calibration | None:
@@ -150,8 +152,26 @@ def _width(array: DeviceArray) -> int:
     return array.tiling.outputs + -array.tiling.outputs % LANES
 
 
-def _scale(array: DeviceArray, factor: np.ndarray, parameters: dict[str, dict[str, np.ndarray]],
-           reads: dict[str, Read]) -> None:
+def _made(dies: Dies, number: int, dtype: np.dtype, factors: Mapping[str, np.ndarray], norms: Parameters) -> Die:
+    """A die with the digital factors and the statistics that were found for it."""
+    parameters, reads = dies.as_run(number, dtype)
+    for array in _arrays(dies):
+        if np.any(factors[array.name] != 1):
+            _scale(array, factors[array.name], parameters, reads)
+    for name, own in norms.items():
+        parameters[name] = {**parameters.get(name, {}), **own}
+    return parameters, reads
+
+
+def _ratio(before: np.ndarray, now: np.ndarray, together: bool) -> np.ndarray:
+    """Sums of magnitudes over the vectors, one over the other, for each output; together: over all outputs."""
+    before, now = np.abs(before).sum(axis=0), np.abs(now).sum(axis=0)
+    if together:
+        before, now = np.full(before.shape, before.sum()), np.full(now.shape, now.sum())
+    return np.where(now > 0, before / np.where(now > 0, now, 1), 1)
+
+
+def _scale(array: DeviceArray, factor: np.ndarray, parameters: Parameters, reads: dict[str, Read]) -> None:
     """Multiply what an array gives, digitally, by a factor for each output."""
     if array.name not in reads:
         weight = parameters[array.layer][array.parameter]

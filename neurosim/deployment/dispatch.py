@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +22,7 @@ from neurosim.errors import whole
 from neurosim.mapping import MappedNetwork
 
 _CHUNK = 64
+_KEPT = 10.0  # seconds after which what is finished of a chunk is written, so that a kill costs no more
 
 
 def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np.ndarray,
@@ -60,7 +62,7 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
     threads:
         Worker threads; default: all cores. Results do not depend on it, nor on `chunk`.
     chunk:
-        Dies per file while the run goes on.
+        Dies per file while the run goes on; fewer where it is interrupted, or where they take long.
     precision:
         "float32" or "float64".
     progress:
@@ -97,15 +99,22 @@ def deploy(mapped: MappedNetwork, inputs: np.ndarray, labels: Sequence[int] | np
             begin(target, plan)
         task = bar.add_task(f"dies of {mapped.profile.name}", total=len(plan.numbers),
                             completed=len(plan.numbers) - len(todo))
-        for start in range(0, len(todo), chunk):
-            numbers = todo[start:start + chunk]
-            made: dict[int, Counts] = {}
-            for number, counts in zip(numbers, run_dies(plan, numbers, pool, threads), strict=True):
-                made[number] = counts
-                bar.advance(task)
-            if target is not None:
+        made: dict[int, Counts] = {}
+        kept = monotonic()
+        try:
+            for start in range(0, len(todo), chunk):
+                numbers = todo[start:start + chunk]
+                for number, counts in zip(numbers, run_dies(plan, numbers, pool, threads), strict=True):
+                    made[number] = counts
+                    bar.advance(task)
+                    if number == numbers[-1] or monotonic() > kept + _KEPT:
+                        if target is not None:
+                            write_chunk(target, made)
+                        done.update(made)
+                        made, kept = {}, monotonic()
+        finally:
+            if target is not None and made:
                 write_chunk(target, made)
-            done.update(made)
     run = make_run(plan, joined(done, list(plan.numbers)), nominal, needs, about or {})
     if target is not None:
         run.save(target)

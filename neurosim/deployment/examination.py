@@ -19,7 +19,6 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -27,6 +26,7 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from neurosim.deployment.execute import compiled, predictions
+from neurosim.deployment.files import read_results, write_results
 from neurosim.deployment.plan import Plan, differences, make_plan, threads_of
 from neurosim.deployment.run import Run
 from neurosim.dies import Dies
@@ -34,7 +34,6 @@ from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork, parts
 from neurosim.mapping.parts import size_of
 from neurosim.network.forward import Forward, compile_inputs, compile_steps, run_block
-from neurosim.writing import written_beside
 
 _TILES = 12  # that are kept, at most
 _TRACED = 3  # neurons of a population whose currents are kept
@@ -109,8 +108,7 @@ class Examination:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as netCDF, beside and renamed."""
-        with written_beside(path) as temporary:
-            self.dataset.to_netcdf(temporary, engine="h5netcdf")
+        write_results(self.dataset, path)
 
 
 def examine(run: Run, mapped: MappedNetwork, inputs: np.ndarray, labels: np.ndarray, die: int | None = None, *,
@@ -239,14 +237,8 @@ def _tiles(dies: Dies, die: int) -> dict[str, tuple]:
 
 def load_examination(path: str | os.PathLike[str]) -> Examination:
     """Read what `Examination.save` wrote."""
-    if not Path(path).is_file():
-        raise NeurosimError("there is no such file", where=str(path))
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise NeurosimError(f"cannot be read ({str(error).splitlines()[0]})", where=str(path),
-                            hint="a file of `neurosim examine`") from None
-    if "repaired" not in found:
-        raise NeurosimError("holds no examination", where=str(path), hint="a file of `neurosim examine`")
-    return Examination(found)
+    return Examination(read_results(
+        path, "examination", "examine",
+        ("name", "kind", "devices", "repaired", "spoiled", "control_repaired", "control_spoiled"),
+        ("profile", "dt", "samples", "die", "accuracy", "ideal_accuracy", "control_die", "control_accuracy"),
+        ("manifest", "versions")))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.deployment.sweep import Range, Setting, refuse_ranges
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def guided(ranges: Sequence[Range], points: int | None, seed: int = 0) -> Guided
     except ImportError:
         raise NeurosimError("optuna is not installed", where="--method optuna",
                             hint="pip install 'neurosim-dies[optuna]', or --method random") from None
-    return Guided(tuple(ranges), min(points, math.prod(len(entry.values) for entry in ranges)), seed)
+    return Guided(tuple(ranges), min(points, math.prod(len(entry.values) for entry in ranges)),
+                  whole("seed", seed, "pareto", 0, 64))
 
 
 def each_value(found: Guided) -> list[Setting]:
@@ -62,7 +63,8 @@ def search(found: Guided, evaluate: Callable[[Setting], tuple[float, float]]) ->
     sizes = [len(entry.values) for entry in found.ranges]
     # places in a range, not values: it is in order, and its steps need not be even
     choices = {entry.key: optuna.distributions.IntDistribution(0, len(entry.values) - 1) for entry in found.ranges}
-    sampler = optuna.samplers.TPESampler(seed=found.seed, n_startup_trials=max(1, min(10, found.points // 3)))
+    folded = (found.seed ^ found.seed >> 32) & 0xffffffff  # it takes 32 bits
+    sampler = optuna.samplers.TPESampler(seed=folded, n_startup_trials=max(1, min(10, found.points // 3)))
     drawn, seen = np.random.default_rng(found.seed), set()
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -54,7 +54,7 @@ class Plan:
     @cached_property
     def ledger(self) -> Ledger:
         """What is counted, and where."""
-        return Ledger(self.mapped)
+        return Ledger(self.mapped, self.dies.ranges)
 
     @property
     def slices(self) -> dict[str, int]:
@@ -69,7 +69,8 @@ class Plan:
     def manifest(self) -> dict[str, object]:
         """Everything that decides the results of each die; a run can be resumed where this is equal."""
         return {
-            "format": "neurosim run 2", "neurosim": __version__, "mapping": self.mapped.hash, "data": self.data_hash,
+            "format": "neurosim run 3", "neurosim": __version__, "mapping": self.mapped.hash,
+            "prices": self.mapped.profile.prices_hash, "data": self.data_hash,
             "seed": self.dies.seed, "programming": self.dies.programming, "time": self.dies.time,
             "precision": self.precision, "keep_predictions": self.keep_predictions,
             "keep_events": self.keep_events,
@@ -137,6 +138,6 @@ def differences(found: dict[str, object], wanted: dict[str, object]) -> str:
     'seed: 1 there, 2 now'
     """
     keys = sorted({*found, *wanted})
-    short = {key: tuple(json.dumps(m.get(key))[:14] for m in (found, wanted)) for key in keys}
+    short = {key: tuple(json.dumps(m.get(key))[:16] for m in (found, wanted)) for key in keys}
     return "; ".join(f"{key}: {short[key][0]} there, {short[key][1]} now" for key in keys
                      if found.get(key) != wanted.get(key))

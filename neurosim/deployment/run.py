@@ -15,6 +15,7 @@ import xarray as xr
 
 from neurosim import __version__
 from neurosim.deployment.execute import Counts
+from neurosim.deployment.files import read_results, write_results
 from neurosim.deployment.plan import Plan, differences
 from neurosim.deployment.summary import Statistic, summarise
 from neurosim.dies import layout
@@ -33,7 +34,6 @@ from neurosim.energy import (
     unpriced,
 )
 from neurosim.errors import NeurosimError
-from neurosim.writing import written_beside
 
 _STREAMS = "Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011"
 
@@ -170,14 +170,14 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as netCDF (HDF5), beside and renamed; `xarray.open_dataset` opens it."""
-        with written_beside(path) as temporary:
-            self.dataset.to_netcdf(temporary, engine="h5netcdf")
+        write_results(self.dataset, path)
 
-    def __str__(self) -> str:
+    def described(self, threshold: float | None = None) -> str:
+        """What was run and how it went, for people; threshold: of the yield, default: `default_threshold`."""
         attrs = self.dataset.attrs
         lines = [f"{self.accuracy.size} dies of {attrs['profile']}, seed {attrs['seed']}, {attrs['samples']} samples x "
                  f"{attrs['steps']} steps of {attrs['dt']:g} s; the network itself: {self.ideal_accuracy:.2%}"]
-        lines += [f"  {statistic}" for statistic in self.summary()]
+        lines += [f"  {statistic}" for statistic in self.summary(threshold)]
         if "ranges" in attrs:
             lines.append(f"  ranges of converters: {attrs['ranges']}")
         if self.calibration is not None:
@@ -200,6 +200,9 @@ class Run:
         if self.area is not None:
             lines.append(f"  {'area in use':24} {self.area * 1e6:.3g} mm2")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.described()
 
     __repr__ = __str__
 
@@ -272,20 +275,10 @@ def versions() -> str:
 
 def load_run(path: str | os.PathLike[str]) -> Run:
     """Read a run that `deploy` or `Run.save` wrote."""
-    if not os.path.isfile(path):
-        raise NeurosimError("there is no such file", where=str(path), hint="a run is what `neurosim deploy` writes")
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise NeurosimError(f"not a netCDF or HDF5 file ({str(error).splitlines()[0]})", where=str(path),
-                            hint="a run is what `neurosim deploy` writes") from None
-    missing = [name for name in ("accuracy", "spikes", "events") if name not in found]
-    missing += [name for name in ("manifest", "ideal_accuracy", "profile", "profile_json", "seed")
-                if name not in found.attrs]
-    if missing:
-        raise NeurosimError(f"not a neurosim run: it has no {', '.join(missing)}", where=str(path))
-    return Run(found)
+    told = ("manifest", "profile_json", "metrics", "sources")  # as JSON
+    said = ("ideal_accuracy", "profile", "seed", "samples", "steps", "dt", "network", "mapping")
+    return Run(read_results(path, "run", "deploy", ("accuracy", "spikes", "events"), (*told, *said),
+                            (*told, "versions")))
 
 
 def already_there(path: Path, plan: Plan) -> Run | None:

@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from neurosim.deployment.dispatch import deploy
+from neurosim.deployment.files import read_results, write_results
 from neurosim.deployment.guided import Guided, each_value, search
 from neurosim.deployment.run import Run
 from neurosim.deployment.sweep import THRESHOLD_SCALE, TIME, Setting, at_setting, is_condition, label
@@ -26,7 +27,7 @@ from neurosim.energy import BOUNDS
 from neurosim.errors import NeurosimError
 from neurosim.network import Network
 from neurosim.profile import Profile, refuse_name
-from neurosim.writing import made_folder, refuse_place, written_beside
+from neurosim.writing import made_folder, refuse_place
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +110,7 @@ class Pareto:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as netCDF, beside and renamed."""
-        with written_beside(path) as temporary:
-            self.dataset.to_netcdf(temporary, engine="h5netcdf")
+        write_results(self.dataset, path)
 
 
 def pareto(network: Network, profile: Profile, settings: Sequence[Setting] | Guided, inputs: np.ndarray,
@@ -221,13 +221,6 @@ def _ideal(runs: Sequence[Run], settings: Sequence[Setting]) -> float:
 
 def load_pareto(path: str | os.PathLike[str]) -> Pareto:
     """Read what `Pareto.save` wrote."""
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            found = dataset.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise NeurosimError(f"cannot be read ({str(error).splitlines()[0]})", where=str(path),
-                            hint="a file of `neurosim pareto`") from None
-    if "accuracy" not in found or "keys" not in found.attrs:
-        raise NeurosimError("holds no accuracy of settings", where=str(path),
-                            hint="a file of `neurosim pareto`")
-    return Pareto(found)
+    return Pareto(read_results(path, "search", "pareto", ("accuracy",),
+                               ("keys", "profile", "seed", "samples", "ideal_accuracy"),
+                               ("keys", "manifest", "versions")))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurosim.errors import NeurosimError
+from neurosim.errors import NeurosimError, whole
 from neurosim.mapping import MappedNetwork, map_network
 from neurosim.network import Network
 from neurosim.profile import Profile
@@ -22,6 +22,7 @@ from neurosim.profile import Profile
 _MOST = 10_000  # values of one range
 THRESHOLD_SCALE = "neuron.threshold_scale"
 MISMATCH, TIME = "mismatch", "time"
+_MISMATCHED = ([MISMATCH, "weight"], [MISMATCH, "bias"])  # what `mismatch` sets
 METHODS = ("grid", "random", "latin")
 Setting = dict[str, float]
 _UNITS = (("y", 365.25 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0))
@@ -98,7 +99,7 @@ def settings(ranges: Sequence[Range], method: str = "grid", points: int | None =
     if (method == "grid") != (points is None) or (points is not None and points < 1):
         raise NeurosimError(f"{points} points of a {method}", where="pareto",
                             allowed="a grid without --points, random or latin with 1 or more")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole("seed", seed, "pareto", 0, 64))
     if method == "latin":
         from scipy.stats import qmc
 
@@ -118,6 +119,8 @@ def at_setting(network: Network, profile: Profile, setting: Mapping[str, float])
     if unknown:
         raise NeurosimError(f"{unknown[0]} cannot be varied", where="--vary",
                             allowed=f"{THRESHOLD_SCALE}, {MISMATCH}, {TIME}, or a key of the profile")
+    if MISMATCH in setting and (own := [key for key in values if key.split(".")[:2] in _MISMATCHED]):
+        raise NeurosimError(f"{MISMATCH} and {own[0]} are the same spread", where="--vary", allowed="one of them")
     factor = setting.get(THRESHOLD_SCALE, 1)
     if factor != 1:
         if not factor > 0:

@@ -20,8 +20,9 @@ def current_factor(circuit: Circuit, variation: Variation, device: np.ndarray, c
 
     The mean is 1 for lognormal factors, ``prod exp(q z - q^2 / 2)`` with ``q^2 = ln(1 + cv^2) (T_nominal / T)^2``; the
     device's q falls as 1 / sqrt(area), those of core and die, which come from the bias generator, do not. With
-    distribution "truncated_normal" each factor is ``1 + s t(z)``, with s = q and t a normal number cut at the
-    profile's truncation, below also at 0.99 / s, so that no current is negative.
+    distribution "truncated_normal" each factor is ``1 + q t(z)``, with t a normal number cut at plus and minus the
+    profile's truncation and ``q = cv / sd(t) T_nominal / T``, so that mean and spread are those that are stated. The
+    profile has no cv that would make a current negative.
     """
     mismatch = circuit.mismatch
     out = np.ones(())
@@ -32,23 +33,22 @@ def current_factor(circuit: Circuit, variation: Variation, device: np.ndarray, c
         if mismatch.distribution == "lognormal":
             out = out * np.exp(width * z - width * width / 2)
         else:
-            out = out * (1 + width * _truncated(z, mismatch.truncation.value, 0.99 / width))
+            out = out * (1 + width * _truncated(z, mismatch.truncation.value))
     return np.broadcast_to(out, np.broadcast_shapes(np.shape(device), np.shape(core), np.shape(die)))
 
 
 def current_widths(circuit: Circuit, variation: Variation) -> tuple[float, float, float]:
     """The widths q of the factors of device, core and die at the operating temperature; see `current_factor`."""
-    mismatch, temperature = circuit.mismatch, circuit.temperature
-    cooling = temperature.nominal.value / temperature.operating.value
-    area = variation.area * (mismatch.area.value if mismatch.area is not None else 1.0)
-    device, core, die = (float(np.sqrt(np.log1p(cv * cv))) * cooling
-                         for cv in (variation.device, variation.core, variation.die))
-    return device / float(np.sqrt(area)), core, die
+    spreads = np.array([variation.device, variation.core, variation.die])
+    lognormal = circuit.mismatch.distribution == "lognormal"
+    plain = np.sqrt(np.log1p(spreads * spreads)) if lognormal else spreads / circuit.mismatch.cut_sd
+    device, core, die = (plain * circuit.cooling).tolist()
+    return device / float(np.sqrt(circuit.area_of(variation))), core, die
 
 
-def _truncated(z: np.ndarray, most: float, least: float) -> np.ndarray:
-    """Standard normal numbers as ones cut to [-min(most, least), most], by the distribution function."""
-    low, high = ndtr(-min(most, least)), ndtr(most)
+def _truncated(z: np.ndarray, most: float) -> np.ndarray:
+    """Standard normal numbers as ones cut to [-most, most], by the distribution function."""
+    low, high = ndtr(-most), ndtr(most)
     return ndtri(low + ndtr(z) * (high - low))
 
 

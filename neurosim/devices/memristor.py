@@ -106,12 +106,12 @@ def flicker_memory(slowest: float, dt: float) -> tuple[tuple[float, float], ...]
 
     First-order processes with correlation times dt, 4 dt, 16 dt, ... up to `slowest`, all of one variance: a sum of
     Lorentzians evenly spaced in log frequency is 1/f between 1 / (2 pi slowest) and 1 / (2 pi dt), flat below. Source:
-    van der Ziel, Physica 16, 359 (1950).
+    van der Ziel, Physica 16, 359 (1950). With `slowest` below dt nothing lasts until the next step: white, no process.
 
     >>> [round(decay, 3) for _, decay in flicker_memory(20.0, 1.0)]
     [0.368, 0.779, 0.939]
     """
-    count = 1 + max(0, int(np.floor(np.log(slowest / dt) / np.log(4.0) + 1e-9)))
+    count = max(0, 1 + int(np.floor(np.log(slowest / dt) / np.log(4.0) + 1e-9)))
     return tuple((1 / count, float(np.exp(-(4.0**-k)))) for k in range(count))
 
 

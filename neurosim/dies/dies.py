@@ -35,7 +35,8 @@ class Dies:
     time:
         Seconds after programming at which the conductances are read; None is as programmed, before they age.
     ranges:
-        What the converters of each array are set to, by `layer/parameter`; see `find_ranges`.
+        What the converters of each array are set to, by `layer/parameter`; see `find_ranges`. Without, an input of 1
+        stands for the full voltage of a row.
     remap:
         Whether a weight's other devices are programmed so as to make up for a stuck one.
     nominal:

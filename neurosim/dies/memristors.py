@@ -30,10 +30,11 @@ from neurosim.streams import DieKey, Effect, ProgramKey, PulseKey, normal, unifo
 class Targets:
     """What a profile says of devices whose mean is `target`; float32 `[devices]`, None where it says nothing.
 
-    sigma: of what is written, at the time of reading where a retention table holds. relative: read noise over
-    conductance, before it grows with time.
+    meant: what is written; target differs from it where a retention table moves the mean. sigma: of what is written,
+    at the time of reading where such a table holds. relative: read noise over conductance, before it grows with time.
     """
 
+    meant: np.ndarray
     target: np.ndarray
     sigma: np.ndarray | None
     exponent_mean: np.ndarray | None
@@ -67,7 +68,7 @@ class Programmed:
 
     def targets(self, target: np.ndarray) -> Targets:
         """The statistics of devices meant to be at `target`: the same for all dies whose devices do not spread."""
-        crossbar, drift = self.crossbar, self.crossbar.drift
+        crossbar, drift, meant = self.crossbar, self.crossbar.drift, target
 
         def at(curve: Curve) -> np.ndarray:
             return np.asarray(evaluate(curve, target), np.float32)
@@ -85,14 +86,14 @@ class Programmed:
         mean, sd = (at(drift.exponent_mean), at(drift.exponent_sd)) if ages else (None, None)
         noise = crossbar.read_noise
         relative = np.maximum(at(noise.relative), 0) if noise is not None and noise.relative is not None else None
-        return Targets(target, sigma, mean, sd, relative)
+        return Targets(meant, target, sigma, mean, sd, relative)
 
     def devices(self, die: int, array: DeviceArray, nominal: Targets) -> Devices:
         """One die's devices; `nominal` is `targets(array.targets)`."""
         crossbar, size = self.crossbar, nominal.target.size
         if array.spread is not None:
             factor = spread_factor(array.spread, normal(DieKey(self.seed, die, array.index, Effect.MISMATCH), size))
-            nominal = self.targets(nominal.target * factor)
+            nominal = self.targets(np.maximum(nominal.meant * factor, 0))
         if self._at_once:
             g, pulses = sample(*self._keys(die, array.index), self._writing(nominal)), None
         else:
@@ -127,7 +128,8 @@ class Programmed:
     def around_stuck(self, die: int, array: DeviceArray) -> np.ndarray:
         """Targets that make up for stuck devices with the other devices of the same weight, as far as they reach.
 
-        What a stuck device adds to ``sum_k c_k g_k``, or lacks, is taken by the others in their order.
+        What a stuck device adds to ``sum_k c_k g_k``, or lacks, is taken by the others in their order; on levels, where
+        each takes what is nearest, by the most significant first.
         """
         crossbar, size = self.crossbar, array.devices
         low, high = np.float32(crossbar.g_min.value), np.float32(crossbar.g_max.value)
@@ -140,8 +142,13 @@ class Programmed:
         planes, held = target[:own].reshape(len(array.own), -1).copy(), fixed[:own].reshape(len(array.own), -1)
         open_, coefficients = free[:own].reshape(held.shape), array.coefficients[:len(array.own)]
         excess = (coefficients[:, None] * np.where(open_, 0, held - planes)).sum(axis=0)
-        for k, coefficient in enumerate(coefficients):
+        step = None if crossbar.levels is None else (high - low) / (crossbar.levels.value - 1)
+        order = range(len(coefficients)) if step is None else np.argsort(-np.abs(coefficients), kind="stable")
+        for k in order:
+            coefficient = coefficients[k]
             moved = np.clip(planes[k] - excess / coefficient, low, high)
+            if step is not None:
+                moved = low + np.rint((moved - low) / step) * step
             moved = np.where(open_[k], moved, planes[k])
             excess = excess + coefficient * (moved - planes[k])
             planes[k] = moved

@@ -14,6 +14,7 @@ from neurosim.engine import patches
 from neurosim.mapping import DeviceArray, MappedNetwork
 from neurosim.network import Conv2d, Network
 from neurosim.network.forward import run
+from neurosim.network.layers import SPIKING
 from neurosim.network.ranges import Ranges
 from neurosim.network.reads import Inputs, bit_planes
 from neurosim.profile import ADC, DAC, Profile
@@ -26,18 +27,22 @@ def find_ranges(mapped: MappedNetwork, inputs: np.ndarray, samples: int = 64) ->
 
     inputs `[time, batch, *input_shape]`, of which at most `samples` are used, evenly from all.
 
-    Inputs that are zeros and ones are spikes, and are not converted. For `adc.range = "data"` the range is the largest
-    current of these inputs; for "percentile" that percentile of the magnitude of the currents.
+    Inputs that are zeros and ones are spikes, and are not converted; of others the largest one, by `dac.range`, stands
+    for `dac.v_read`, whether they are converted or exact. For `adc.range = "data"` the range is the largest
+    current of these inputs; for "percentile" that percentile of the magnitude of the currents that are converted: where
+    no input is active nothing is read.
     """
     profile = mapped.profile
-    if profile.adc is None and (profile.dac is None or profile.dac.bits is None):
+    solved = profile.wires is not None and profile.wires.level == "nonlinear"
+    if profile.adc is None and (profile.dac is None or (profile.dac.bits is None and not solved)):
         return {}
     inputs = np.asarray(inputs)
     chosen = inputs[:, np.unique(np.linspace(0, inputs.shape[1] - 1, samples).astype(int))]
     found = {}
     for array, x in array_inputs(mapped, chosen):
         separate = profile.adc is not None and profile.adc.converts == "column"
-        found[array.name] = ranges_of(array, x, nominal_rows(array, separate), profile.adc, profile.dac)
+        full = None if profile.dac is None else input_range(x, profile.dac)
+        found[array.name] = ranges_of(array, x, nominal_rows(array, separate), profile.adc, profile.dac, full)
     return found
 
 
@@ -80,16 +85,17 @@ def array_inputs(mapped: MappedNetwork, inputs: np.ndarray) -> Iterator[tuple[De
         yield array, _vectors(network, array, np.asarray(signal, np.float32))
 
 
-def ranges_of(array: DeviceArray, x: np.ndarray, rows: np.ndarray, adc: ADC | None, dac: DAC | None) -> Ranges:
-    """Ranges for inputs x `[vectors, inputs]` and conductances `rows [inputs, columns of an output, outputs]`."""
-    spikes = bool(((x == 0) | (x == 1)).all())
-    full = None if spikes or dac is None or dac.bits is None else _input_range(x, dac)
+def ranges_of(array: DeviceArray, x: np.ndarray, rows: np.ndarray, adc: ADC | None, dac: DAC | None,
+              full: float | None) -> Ranges:
+    """Ranges for inputs x `[vectors, inputs]`, of which `full` stands for the voltage of the rows, and conductances
+    `rows [inputs, columns of an output, outputs]`."""
     if adc is None or adc.range == "fixed":
         return Ranges(full)
     planes = [x]
     if full is not None and dac.serial:
         cut = Inputs(full, int(dac.bits.value), dac.signed, True, int(dac.slice_bits.value))
         planes = [plane for plane, _ in bit_planes(cut, x)]
+    planes = [found for plane in planes if (found := plane[plane.any(axis=1)]).size] or [x[:1]]
     cut, rows = array.tiling, rows.astype(np.float32)
     largest = np.empty((cut.tiles_in, *rows.shape[1:]))
     for t, first in enumerate(range(0, cut.inputs, cut.tile_inputs)):
@@ -114,6 +120,12 @@ def nominal_rows(array: DeviceArray, separate: bool) -> np.ndarray:
     return flat.transpose(2, 0, 1)
 
 
+def fed_by_spikes(network: Network, array: DeviceArray) -> bool:
+    """Whether the inputs of an array are the spikes of a population."""
+    source = _source(network, array)
+    return source != "input" and isinstance(network[source], SPIKING)
+
+
 def _source(network: Network, array: DeviceArray) -> str:
     node = next(node for node in network.nodes if node.name == array.layer)
     return node.name if array.parameter == "recurrent" else node.inputs[0]
@@ -134,7 +146,10 @@ def _evenly(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
 
 
-def _input_range(x: np.ndarray, dac: DAC) -> float:
+def input_range(x: np.ndarray, dac: DAC) -> float | None:
+    """The input that stands for `dac.v_read`; None for spikes."""
+    if bool(((x == 0) | (x == 1)).all()):
+        return None
     if dac.range == "fixed":
         return dac.full_scale.value
     size = np.abs(x)

@@ -15,6 +15,7 @@ from neurosim.devices import spread_factor
 from neurosim.devices.converters import capacitors, code_range, pipeline_stages, ramp_levels, steps_of_range
 from neurosim.devices.memristor import flicker_memory
 from neurosim.devices.wires import effective, segments
+from neurosim.dies.ranges import fed_by_spikes
 from neurosim.dies.solver import Solver
 from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray, MappedNetwork
@@ -82,23 +83,34 @@ class Readout:
         for array in arrays:
             if self.profile.adc is not None:
                 self.full_scale(array, self.ranges.get(array.name, Ranges()), (1, 1, 1))
+            if self._converts_inputs and array.name not in self.ranges and not fed_by_spikes(network, array):
+                raise NeurosimError("inputs are converted (dac.bits), and nothing says what the largest one is",
+                                    where=f"array {array.name}", hint="give ranges: neurosim.deployment.find_ranges")
 
     def effective(self, die: int, array: DeviceArray, planes: np.ndarray) -> np.ndarray:
         """Conductances `[plane, *weight]` as the amplifiers see them behind the wires and drivers of this die."""
-        out = planes
-        if self.wires.level in ("column", "full") and not self.solved:
-            flat = planes.reshape(planes.shape[0], planes.shape[1], -1)
-            out = np.empty_like(flat)
-            for number, tile in enumerate(array.tiling.tiles()):
-                g = tile.gather(flat).astype(np.float64)
-                row, column = self.segments(die, array, number, g.shape)
-                tile.scatter(effective(g, row, column).astype(out.dtype), out)
-            out = out.reshape(planes.shape)
+        gains = self.drivers(die, array)
+        out = planes if self.solved else self._behind_wires(die, array, planes)
+        return out if gains is None else out * gains.reshape(1, 1, *planes.shape[2:])
+
+    def drivers(self, die: int, array: DeviceArray) -> np.ndarray | None:
+        """The gain of each row driver of a die, `[inputs]`; None where all are 1."""
         dac = self.profile.dac
-        if dac is not None and (dac.gain.spread or dac.gain.value != 1):
-            z = normal(DieKey(self.seed, die, array.index, Effect.DRIVER), array.tiling.inputs)
-            out = out * spread_factor(dac.gain, z).reshape(1, 1, *planes.shape[2:])
-        return out
+        if dac is None or not (dac.gain.spread or dac.gain.value != 1):
+            return None
+        return spread_factor(dac.gain, normal(DieKey(self.seed, die, array.index, Effect.DRIVER), array.tiling.inputs))
+
+    def _behind_wires(self, die: int, array: DeviceArray, planes: np.ndarray) -> np.ndarray:
+        """Effective conductances with Ohm's law in every device and 0 V on a row without input."""
+        if self.wires.level == "none":
+            return planes
+        flat = planes.reshape(planes.shape[0], planes.shape[1], -1)
+        out = np.empty_like(flat)
+        for number, tile in enumerate(array.tiling.tiles()):
+            g = tile.gather(flat).astype(np.float64)
+            row, column = self.segments(die, array, number, g.shape)
+            tile.scatter(effective(g, row, column).astype(out.dtype), out)
+        return out.reshape(planes.shape)
 
     def segments(self, die: int, array: DeviceArray, number: int,
                  shape: tuple[int, int]) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -135,8 +147,8 @@ class Readout:
              seen: np.ndarray | None = None) -> Read:
         """An array of a die as it is read; read_sd: of each device, siemens `[plane, *weight]`.
 
-        Behind wires, the noise of a device is damped as its current is: to first order by g_eff / g. seen: the
-        effective conductances, where they are known already.
+        Behind wires, the noise of a device is damped as its current is where its row alone is driven: by g_eff / g,
+        with Ohm's law and grounded rows. seen: the effective conductances, where they are known already.
         """
         seen = self.effective(die, array, planes) if seen is None else seen
         separate, unit = self._separate, self.unit
@@ -146,10 +158,7 @@ class Readout:
         shape = (seen.shape[0], array.tiling.outputs, array.tiling.inputs)
         seen = seen.reshape(shape)
         if read_sd is not None:
-            if self.wires.level != "none" and not self.solved:
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    read_sd = read_sd * np.where(planes > 0, seen.reshape(planes.shape) / planes, 1)
-            read_sd = read_sd.reshape(shape)
+            read_sd = (read_sd * self._damping(die, array, planes, seen)).reshape(shape)
 
         def rows(values: np.ndarray, squares: bool) -> np.ndarray:
             if separate or apart:
@@ -164,7 +173,7 @@ class Readout:
             read = replace(read, sampled=sampled, tiles=read.tiles._replace(variance=none, floor=none))
         if self.solved:
             inputs = self.ranges.get(array.name, Ranges()).inputs
-            solver = Solver(self, die, array, planes, separate or apart, inputs, unit)
+            solver = Solver(self, die, array, planes, separate or apart, inputs, unit, self.drivers(die, array))
             read = replace(read, currents=solver.currents)
         return read
 
@@ -190,9 +199,8 @@ class Readout:
             offset=none if offset is None else padded(offset[:, None], dtype),
             combined=np.array(array.coefficients if apart else [], dtype),
             **self._converters(die, array, worth, ranges, dtype))
-        dac = self.profile.dac
-        inputs = None
-        if dac is not None and dac.bits is not None and ranges.inputs is not None:
+        dac, inputs = self.profile.dac, None
+        if self._converts_inputs and ranges.inputs is not None:
             inputs = Inputs(ranges.inputs, int(dac.bits.value), dac.signed, dac.serial,
                             int(dac.slice_bits.value))
         key = ReadKey(self.seed, die, array.index, Effect.READ, self.programming) if noisy else None
@@ -200,6 +208,21 @@ class Readout:
         memory = flicker_memory(noise.slowest.value, self.dt) if slow else ()
         shared = _shared_columns(array) if noisy and (self._separate or apart) and array.reference.size else None
         return Read(tiles, key, memory, inputs, converters=0 if adc is None else worth.size, shared=shared)
+
+    def _damping(self, die: int, array: DeviceArray, planes: np.ndarray, seen: np.ndarray) -> np.ndarray | float:
+        """What the noise of each device is multiplied by on its way: the gain of its driver, wires."""
+        gains = self.drivers(die, array)
+        found = 1.0 if gains is None else gains.reshape(1, 1, *planes.shape[2:])
+        if self.wires.level == "none":
+            return found
+        if self.solved:
+            seen = self._behind_wires(die, array, planes) * found
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(planes > 0, seen.reshape(planes.shape) / planes, found)
+
+    @property
+    def _converts_inputs(self) -> bool:
+        return self.profile.dac is not None and self.profile.dac.bits is not None
 
     @property
     def _separate(self) -> bool:

@@ -14,6 +14,7 @@ from neurosim import engine
 from neurosim.devices import current, slope
 from neurosim.devices.nonlinear_wires import DeviceLaw, nonlinear_currents
 from neurosim.devices.wires import effective, floating_rows, gated, with_ports
+from neurosim.errors import NeurosimError
 from neurosim.mapping import DeviceArray
 from neurosim.mapping.tiles import Tile
 
@@ -37,7 +38,8 @@ class _Part:
 class Solver:
     """The tiles of one array of one die. separate: whether each column has a converter of its own.
 
-    full_input: the input that stands for v_read, None for spikes (1). unit: siemens, of the sums that are given.
+    full_input: the input that stands for v_read, None for spikes (1). unit: siemens, of the sums that are given. gains:
+    of the row drivers `[inputs]`, None where all are 1.
     """
 
     readout: Readout
@@ -47,6 +49,7 @@ class Solver:
     separate: bool
     full_input: float | None
     unit: float
+    gains: np.ndarray | None = None
     _parts: list[list[_Part]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,11 +67,19 @@ class Solver:
     def currents(self, number: int, x: np.ndarray) -> np.ndarray:
         """Sums `[steps, columns]` of a range of inputs, in units times input, for x `[steps, rows]`."""
         coefficients, outputs = self.array.coefficients, self.array.tiling.outputs
+        largest = np.abs(x).max(initial=0)
+        if self.readout.wires.level == "nonlinear" and self.full_input is None and largest > 1:
+            raise NeurosimError(f"an input of {largest:g}, and nothing says which one stands for dac.v_read",
+                                where=f"array {self.array.name}", hint="give ranges: neurosim.deployment.find_ranges")
         width = outputs + -outputs % engine.LANES
         count = coefficients.size if self.separate else 1
         out = np.zeros((x.shape[0], count, width), x.dtype)
+        driven = x.astype(np.float64)
+        if self.gains is not None:
+            first = number * self.array.tiling.tile_inputs
+            driven = driven * self.gains[first:first + x.shape[1]]
         for part in self._parts[number]:
-            found = self._tile(part, x.astype(np.float64))[:, part.tile.column]  # [steps, plane, output]
+            found = self._tile(part, driven)[:, part.tile.column]  # [steps, plane, output]
             if not self.separate:
                 found = np.einsum("k,sko->so", coefficients, found)[:, None]
             out[:, :, part.tile.outputs] = found

@@ -13,7 +13,8 @@ matches    events times the synapses that they reach
 rows       rows of tiles driven: once for each tile that shares the outputs, in a convolution for each position, and
            for each slice of a serial input
 cells      siemens that the driven rows put under voltage, times ``x^2`` (or ``|x|``, where inputs are durations), x
-           the input relative to the largest one of the array in the run
+           the input relative to the one at the full voltage of the [dac]; without one, to the largest one of the array
+           in the run. A reference column is there once for the outputs of its tile
 reads      reads of an array: steps in which an input was active, and each slice of a serial input in which one was; a
            convolution is read once for each output position
 conversions  outputs converted in these reads, for each tile along the inputs; columns, where the chip's converters do
@@ -39,6 +40,7 @@ from neurosim.mapping.wiring import over_positions
 from neurosim.network import Conv2d, Flatten, Population
 from neurosim.network.activity import Drive
 from neurosim.network.layers import SPIKING
+from neurosim.network.ranges import Ranges
 
 EVENTS = ("spikes", "neurons", "encodes", "broadcasts", "hops", "matches", "rows", "cells", "reads", "conversions",
           "digital", "bits")
@@ -72,17 +74,21 @@ class _Array:
     on_tiles: bool
     positions: int
     conversions: int
-    bits: int
+    spiking: bool
+    inputs: int  # that are brought to tiles in a read
+    bits: tuple[int, int]  # of an input that is no spike, and of all outputs
 
 
 class Ledger:
     """The counts of a mapped network. Made once for a mapping; `count` is called for each die.
 
-    places: the names of the rows: arrays with weights, then populations.
+    places: the names of the rows: arrays with weights, then populations. ranges: what stands for the full voltage of a
+    row, see `find_ranges`.
     """
 
-    def __init__(self, mapped: MappedNetwork) -> None:
+    def __init__(self, mapped: MappedNetwork, ranges: Mapping[str, Ranges] | None = None) -> None:
         self.mapped, network = mapped, mapped.network
+        self._full = {name: found.inputs for name, found in (ranges or {}).items() if found.inputs is not None}
         self.populations = {node.name: math.prod(network.shapes[node.name]) for node in network.nodes
                             if isinstance(node.layer, Population)}
         self.places = (*(array.name for array in mapped.weights), *self.populations)
@@ -129,9 +135,9 @@ class Ledger:
         if dac is not None and dac.bits is not None:
             input_bits = int((dac.slice_bits if dac.serial else dac.bits).value)
         spiking = source is not None and isinstance(network[source], SPIKING)
-        return _Array(source is not None, cores, others, synapses, rows, on_tiles, positions, conversions,
-                      positions * math.prod(array.nominal.shape[1:]) * tiles_out * (1 if spiking else input_bits)
-                      + conversions * output_bits)
+        return _Array(source is not None, cores, others, synapses, rows, on_tiles, positions, conversions, spiking,
+                      positions * math.prod(array.nominal.shape[1:]) * tiles_out,
+                      (input_bits, conversions * output_bits))
 
     def _sent_for(self, array: object) -> np.ndarray:
         """The weights for whose sake events are sent. An event meets all kinds of synapse of a core at once: on a chip
@@ -180,26 +186,30 @@ class Ledger:
                     "hops": active @ array.others, "matches": active @ array.synapses}
         cells = 0.0
         if conductances is not None:
-            cells = self._strength(drive) @ self._driven(name, conductances(name))
+            cells = self._strength(name, drive) @ self._driven(name, conductances(name))
+        spikes = array.spiking or (name not in self._full and np.array_equal(drive.active, drive.squares))
+        bits = array.inputs * (1 if spikes else array.bits[0]) + array.bits[1]
         return {"matches": active @ array.synapses, "rows": active @ array.rows, "cells": cells,
                 "reads": reads * array.positions, "conversions": reads * array.conversions,
-                "digital": reads * array.conversions, "bits": reads * array.bits}
+                "digital": reads * array.conversions, "bits": reads * bits}
 
-    def _strength(self, drive: Drive) -> np.ndarray:
+    def _strength(self, name: str, drive: Drive) -> np.ndarray:
         """Of each input, the sum over all reads of its share of the energy that the largest input takes."""
-        if not drive.peak:
-            return drive.squares
+        full = self._full.get(name, drive.peak) or 1.0
         if self.mapped.profile.energy.cell.input == "duration":
-            return drive.magnitudes / drive.peak
-        return drive.squares / drive.peak**2
+            return drive.magnitudes / full
+        return drive.squares / full**2
 
     def _driven(self, name: str, planes: np.ndarray) -> np.ndarray:
         """Siemens behind each input, float64 `[inputs]`."""
         node = next(node for node in self.mapped.network.nodes if node.name == name.split("/")[0])
-        total = planes.sum(axis=0, dtype=np.float64)
+        array = next(array for array in self.mapped.arrays if array.name == name)
+        own = len(array.own)
+        columns = planes[own:, ::array.tiling.tile_outputs]  # of a reference: one for all outputs of a tile
+        total = planes[:own].sum(axis=(0, 1), dtype=np.float64) + columns.sum(axis=(0, 1), dtype=np.float64)
         if not isinstance(node.layer, Conv2d):
-            return total.sum(axis=0)
-        return over_positions(node.layer, total.sum(axis=0), self.mapped.network.shapes[node.inputs[0]])
+            return total
+        return over_positions(node.layer, total, self.mapped.network.shapes[node.inputs[0]])
 
 
 def core_size(mapped: MappedNetwork) -> int:

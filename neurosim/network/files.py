@@ -26,7 +26,7 @@ from neurosim.errors import NeurosimError, did_you_mean
 from neurosim.network.layers import LAYERS, Layer
 from neurosim.network.network import Network, Node
 from neurosim.network.ranges import LearntRanges
-from neurosim.writing import written_beside
+from neurosim.writing import made_in_memory
 
 if TYPE_CHECKING:
     import h5py
@@ -84,7 +84,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         if node.name == "." or "\0" in node.name or not node.name.isprintable():
             raise NeurosimError(f"a file cannot hold the layer name {node.name!r}", where=str(path),
                                 allowed="printable characters, and not '.' alone")
-    with written_beside(path) as temporary, h5py.File(temporary, "x") as file:
+    with made_in_memory(path) as stream, h5py.File(stream, "w") as file:
         _describe(file, {
             "format": FORMAT, "format_version": FORMAT_VERSION if network.ranges.arrays else 1, "neurosim": __version__,
             "dt": float(network.dt), "readout": network.readout,

@@ -259,7 +259,7 @@ def run_block(network: Network, steps: list[Step], block: Block, dtype: np.dtype
             states = _run_cell(step, incoming[0], block, dtype, saturation)
             signals[step.node.name] = states.reshape(-1, states.shape[2])
             before = states[:, :-1].reshape(block.batch * (block.time - 1), states.shape[2])
-            drives[f"{step.node.name}/recurrent"] = drive_of(step.reads.get("recurrent"), before, False)
+            drives[f"{step.node.name}/recurrent"] = drive_of(step.reads.get("recurrent"), before)
         else:
             signals[step.node.name] = _run_layer(network, step, incoming, block, dtype, saturation)
             if isinstance(step.node.layer, Flatten) and step.node.inputs[0] in counts:

@@ -15,9 +15,13 @@ RESETS = ("subtract", "zero", "hold", "none")
 
 def checked_array(value: object, what: str, ndim: int | None = None) -> np.ndarray:
     """`value` as a read-only float array (float64 unless it is float32 already), all finite."""
-    array = np.asarray(value)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+    value = value.detach().cpu() if hasattr(value, "detach") else value  # a tensor of torch, perhaps a parameter
+    try:
+        array = np.asarray(value)
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float64, casting="unsafe" if array.dtype.kind == "O" else "same_kind")
+    except (TypeError, ValueError) as error:
+        raise NeurosimError(f"{what} is a {type(value).__name__}", allowed="an array of real numbers") from error
     array = np.ascontiguousarray(array) if array.ndim else array
     if ndim is not None and array.ndim != ndim:
         raise NeurosimError(f"{what} has {array.ndim} dimensions, shape {array.shape}", allowed=f"{ndim}")

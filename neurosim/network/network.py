@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +74,7 @@ class Network:
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
         if not self.nodes:
             raise NeurosimError("a network without layers")
-        if not (1e-9 <= self.dt <= 1e3):
+        if isinstance(self.dt, bool) or not isinstance(self.dt, Real) or not (1e-9 <= self.dt <= 1e3):
             raise NeurosimError(f"dt is {self.dt!r} s", allowed="1e-9 to 1e3 s", hint="seconds, not milliseconds")
         if self.readout not in READOUTS:
             raise NeurosimError(f"readout is {self.readout!r}", allowed=", ".join(READOUTS))

@@ -21,7 +21,7 @@ from neurosim.network.nir_graph import plain
 from neurosim.network.nir_read import KNOWN, network_of
 from neurosim.network.nir_steps import Steps
 from neurosim.network.nir_write import written
-from neurosim.writing import written_beside
+from neurosim.writing import made_in_memory
 
 if TYPE_CHECKING:
     import nir
@@ -48,7 +48,8 @@ def from_nir(graph: nir.NIRGraph | str | os.PathLike[str], dt: float, *, convent
         None takes what neurosim noted when it wrote the file, and else `"euler"`. If both are there, the argument
         holds: notes never decide against it.
     time_unit:
-        Seconds per unit of the file's time constants. None: seconds, and values that cannot be are refused.
+        Seconds per unit of the file's time constants. None: seconds, and time constants of 1 s or more, which may be
+        milliseconds or time steps, are refused; 1.0 says that they are seconds, however long.
     synapse:
         `"ode"`: `w_in` weighs the input of the current's equation, as NIR says. `"jump"`: it is what one spike
         adds to the current.
@@ -202,6 +203,6 @@ def to_nir(network: Network, path: str | os.PathLike[str] | None = None, lossy: 
         _log.warning("to_nir: nir's check of types fails (%s); others read this with type_check=False", error)
         graph = nir.NIRGraph(sheet.nodes, sheet.edges, notes, type_check=False)
     if path is not None:
-        with written_beside(path) as temporary:
-            nir.write(temporary, graph)
+        with made_in_memory(path) as stream:
+            nir.write(stream, graph)
     return graph

@@ -7,6 +7,7 @@ package: a node is known by the name of its class. Rewriting keeps what the grap
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,13 @@ class Part:
         if not np.isfinite(value).all():
             raise NeurosimError(f"{name} holds NaN or infinity")
         return value
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of its input, if it was written with one."""
+        given = self.values["input_type"]
+        given = given.get("input") if isinstance(given, Mapping) else given
+        return None if given is None else tuple(int(n) for n in np.asarray(given).reshape(-1))
 
 
 def plain(graph: nir.NIRGraph) -> dict[str, Part]:
@@ -174,6 +182,7 @@ def _fold_scale(parts: dict[str, Part], name: str) -> None:
     users = _users(parts, name)
     while len(users) == 1 and parts[users[0]].kind == "Flatten" and parts[users[0]].sources == [name]:
         flatten = users[0]  # the scale changes places with it
+        scale = _spread(scale, parts[flatten].shape)
         parts[flatten].sources = parts[name].sources
         following = _users(parts, flatten)
         for other in following:
@@ -188,6 +197,16 @@ def _fold_scale(parts: dict[str, Part], name: str) -> None:
             at = parts[other].sources.index(name)
             parts[other].sources[at: at + 1] = parts[name].sources
         del parts[name]
+
+
+def _spread(scale: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+    """A scale of each channel as one of each value, where the shape that it works on is known."""
+    if scale.size == 1 or shape is None:
+        return scale
+    try:
+        return np.broadcast_to(scale, shape)
+    except ValueError:  # one of each value, in a shape of its own
+        return scale
 
 
 def _scaled(part: Part, scale: np.ndarray, rows: bool) -> bool:

@@ -69,11 +69,9 @@ def network_of(parts: Mapping[str, Part], steps: Steps, readout: str, provenance
 
 
 def _input_shape(part: Part) -> Shape:
-    given = part.values["input_type"]
-    shape = given.get("input") if isinstance(given, Mapping) else given
-    if shape is None:
+    if part.shape is None:
         raise NeurosimError("it has no shape", hint="pass input_shape")
-    return tuple(int(n) for n in np.asarray(shape).reshape(-1))
+    return part.shape
 
 
 def _fitted(part: Part, name: str, shape: Shape) -> np.ndarray:

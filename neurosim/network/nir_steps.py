@@ -29,6 +29,8 @@ SYNAPSES = ("ode", "jump")
 ENDLESS = 2.0**60
 #: steps per time constant of a neuron that forgets at once: exp(-800) is 0 in float64
 _INSTANT = 800.0
+#: seconds: few neurons are as slow as this, and nearly all that were written in milliseconds or time steps
+_LONG = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Steps:
     """How a time constant becomes a step.
 
     dt: seconds; convention: see the module; time_unit: seconds per unit of the file's time constants, None where
-    nobody said (then 1, and values that cannot be seconds are refused); synapse: "ode", or "jump" where `w_in` is
-    what one spike adds to the current.
+    nobody said (then 1, and time constants of 1 s or more are refused); synapse: "ode", or "jump" where `w_in` is what
+    one spike adds to the current.
     """
 
     dt: float
@@ -65,8 +67,9 @@ class Steps:
         """Refuse time constants that are none, or that this convention cannot step."""
         if not (tau > 0).all():
             raise NeurosimError(f"time constant {tau.min():g}", allowed="more than 0")
-        if self.time_unit is None and tau.min() > 10:
-            raise NeurosimError(f"time constants of {tau.min():g} s and more",
+        if self.time_unit is None and tau.max() >= _LONG:
+            raise NeurosimError(f"time constants of up to {tau.max():g} s",
+                                allowed=f"less than {_LONG:g} s, without a time_unit",
                                 hint="they look like milliseconds or time steps: pass time_unit=1e-3, time_unit=dt, "
                                      "or time_unit=1 if they are seconds")
         if self.convention == "euler" and (self._euler(tau) < 0).any():

@@ -17,8 +17,9 @@ from neurosim.errors import NeurosimError
 class Ranges:
     """What the converters of an array are set to, all in the units of the network's signals.
 
-    inputs: largest input, None where inputs are exact. currents: full scale of the converters in siemens times input,
-    `[tiles, columns of all outputs]` or what broadcasts to it, None without converters.
+    inputs: the input that stands for the full voltage of a row, None for spikes, where 1 does. currents: full scale of
+    the converters in siemens times input, `[tiles, columns of all outputs]` or what broadcasts to it, None without
+    converters.
     """
 
     inputs: float | None = None

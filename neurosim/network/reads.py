@@ -63,7 +63,7 @@ class Read:
 
     tiles: its conductances and converters. noise: the key of its read noise, with sample and time 0; None without.
     memory: shares (of the variance) and decays per step of the parts that correlated noise is the sum of; none: white.
-    inputs: None where inputs reach the rows as they are; spikes always do. currents: gives a tile's column currents for
+    inputs: None where inputs reach the rows as they are, as spikes do. currents: gives a tile's column currents for
     its inputs `[steps, rows]` where they are no product with `tiles.rows`. converters: how many there are.
     sampled: devices that are drawn one by one; slow, and exact where the noise is cut off. shared: int64 `[columns]`,
     whose number each column has, where several are one physical column; None: each its own.
@@ -83,9 +83,10 @@ class Read:
         """Sums that are read for each vector of inputs, over all tiles, padding included."""
         return self.tiles.worth.shape[0] * self.tiles.rows.shape[1]
 
-    def passes(self, spikes: bool) -> int:
+    @property
+    def passes(self) -> int:
         """How often the tiles are read for one vector of inputs: once, or once for each slice."""
-        return 1 if spikes or self.inputs is None else self.inputs.slices
+        return 1 if self.inputs is None else self.inputs.slices
 
     def recurrence(self, block: Block, count: Saturation) -> engine.Recurrence:
         """The read as the time loop of a spiking population takes it; how often it read is known after it."""
@@ -133,7 +134,7 @@ def read_linear(read: Read, signal: Events | np.ndarray, block: Block, bias: np.
                 count: Saturation) -> np.ndarray:
     """``x W + bias`` as it is read, `[batch * time, w]`; the signal as events or dense."""
     steps = block.batch * block.time
-    if isinstance(signal, Events) and read.currents is None and read.sampled is None:
+    if isinstance(signal, Events) and read.inputs is None and read.currents is None and read.sampled is None:
         out = np.empty((steps, bias.size), bias.dtype)
         scratch = np.empty((3, read.tiles.rows.shape[1]), bias.dtype)
         for rows, samples in _chunks(read, block, 1):
@@ -143,11 +144,10 @@ def read_linear(read: Read, signal: Events | np.ndarray, block: Block, bias: np.
         count.currents[0] += np.count_nonzero(np.diff(signal.pointers)) * read.converters
         return out
     x = signal.dense(read.tiles.rows.shape[0], bias.dtype) if isinstance(signal, Events) else signal
-    spikes = isinstance(signal, Events)
     out = np.empty((steps, bias.size), bias.dtype)
     for rows, samples in _chunks(read, block, 1):
         out[rows] = bias
-        read_vectors(read, x[rows], samples, block.time, out[rows], count, spikes)
+        read_vectors(read, x[rows], samples, block.time, out[rows], count)
     return out
 
 
@@ -156,29 +156,27 @@ def read_conv(read: Read, x: np.ndarray, block: Block, bias: np.ndarray, layer: 
     """A convolution as it is read: a vector of inputs for each position of the kernel. x `[batch * time, in, h, w]`."""
     height, width = shape[1:]
     out = np.empty((x.shape[0], *shape), bias.dtype)
-    spikes = bool(((x == 0) | (x == 1)).all())
     for rows, samples in _chunks(read, block, height * width):
         seen = engine.patches(x[rows], layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
         wide = shape[0] + -shape[0] % engine.LANES
         found = np.zeros((seen.shape[0] * height * width, wide), bias.dtype)
-        read_vectors(read, seen.reshape(found.shape[0], -1), samples, block.time, found, count, spikes)
+        read_vectors(read, seen.reshape(found.shape[0], -1), samples, block.time, found, count)
         found = found[:, :shape[0]].reshape(-1, height, width, shape[0]).transpose(0, 3, 1, 2)
         np.add(found, bias[:, None, None], out=out[rows])
     return out
 
 
-def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.ndarray, count: Saturation,
-                 spikes: bool = False) -> None:
+def read_vectors(read: Read, x: np.ndarray, samples: range, times: int, out: np.ndarray, count: Saturation
+                 ) -> None:
     """``out += y`` for vectors of inputs `[samples * times * positions, inputs]`."""
     positions = x.shape[0] // (len(samples) * times)
     if read.sampled is not None:
         places = [(sample, time) for sample in samples for time in range(times)]
-        _read_sampled(read, x, places, positions, out, count, spikes)
+        _read_sampled(read, x, places, positions, out, count)
         return
     # a read for each position and each bit, one after the other in the counter of its sample and step
-    passes = read.passes(spikes)
-    noise = _by_read(read.normals(samples, times, positions * passes), x.shape[0], passes)
-    _read_rows(read, x, noise, 0, out, count, spikes, positions)
+    noise = _by_read(read.normals(samples, times, positions * read.passes), x.shape[0], read.passes)
+    _read_rows(read, x, noise, 0, out, count, positions)
 
 
 def read_rnn(read: Read, drive: np.ndarray, bias: np.ndarray, relu: bool, block: Block, out: np.ndarray,
@@ -196,7 +194,7 @@ def read_rnn(read: Read, drive: np.ndarray, bias: np.ndarray, relu: bool, block:
 
 def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> engine.Product:
     """The product of a recurrent cell with its state, `[batch, outputs]` at each step."""
-    passes = read.passes(False)
+    passes = read.passes
     noise = _by_read(read.normals(_samples(block), block.time, passes), block.batch, block.time * passes)
     width = outputs + -outputs % engine.LANES
     buffer = engine.aligned((block.batch, width), read.tiles.worth.dtype)
@@ -204,9 +202,9 @@ def read_product(read: Read, block: Block, outputs: int, count: Saturation) -> e
     def product(state: np.ndarray, step: int) -> np.ndarray:
         buffer[:] = 0
         if step and read.sampled is not None:
-            _read_sampled(read, state, [(sample, step) for sample in _samples(block)], 1, buffer, count, False)
+            _read_sampled(read, state, [(sample, step) for sample in _samples(block)], 1, buffer, count)
         elif step:  # before the first there is no state, and nothing is read
-            _read_rows(read, state, noise, step * passes, buffer, count, False)
+            _read_rows(read, state, noise, step * passes, buffer, count)
         return buffer[:, :outputs]
 
     return product
@@ -218,11 +216,10 @@ def _by_read(noise: np.ndarray, vectors: int, reads: int) -> np.ndarray:
 
 
 def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, first: int, out: np.ndarray, count: Saturation,
-               spikes: bool, positions: int = 1) -> None:
+               positions: int = 1) -> None:
     """``out += y``; noise `[vectors, reads, columns]`, of which those of these inputs begin at `first`; `positions`
     vectors after another are read, or none of them is."""
-    inputs = None if spikes else read.inputs
-    for k, (plane, factor) in enumerate(bit_planes(inputs, x, count)):
+    for k, (plane, factor) in enumerate(bit_planes(read.inputs, x, count)):
         driven = engine.driven_rows(plane, positions)
         if factor == 1:
             engine.dense_reads(plane, read.tiles, noise, first + k, out, count.currents[1:], driven, read.currents)
@@ -234,10 +231,10 @@ def _read_rows(read: Read, x: np.ndarray, noise: np.ndarray, first: int, out: np
 
 
 def _read_sampled(read: Read, x: np.ndarray, places: list[tuple[int, int]], positions: int, out: np.ndarray,
-                  count: Saturation, spikes: bool) -> None:
+                  count: Saturation) -> None:
     """As `_read_rows`, every device drawn for every vector; places: sample and step of `positions` vectors each."""
     tiles, devices = read.tiles, read.sampled.devices
-    planes = list(bit_planes(None if spikes else read.inputs, x, count))
+    planes = list(bit_planes(read.inputs, x, count))
     driven = [engine.driven_rows(plane, positions) for plane, _ in planes]
     for i, (sample, time) in enumerate(places):
         key = ReadKey(**{**read.noise.__dict__, "sample": sample, "time": time})

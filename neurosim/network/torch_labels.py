@@ -6,6 +6,7 @@ change labels never enters here (`torch_signals`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -113,6 +114,11 @@ class Total:
     rule: str
     scale: float = 1.0
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean over time."""
+        return self.rule == "sum" and math.isclose(self.scale * len(self.items), 1, rel_tol=1e-12)
+
 
 @dataclass(frozen=True)
 class Foreign:
@@ -124,7 +130,10 @@ class Foreign:
     def hint(self, otherwise: str) -> str:
         """What to do instead."""
         if "softmax" in self.op.lower():
-            return "leave it out: the class with the largest number stays the same"
+            return ("a softmax is left out only where the module ends in it, over the classes of one step or of a "
+                    "total over time; elsewhere, take it out")
+        if self.op == ENDS:
+            return "index them: h_n[-1] is the last layer's"
         if self.op.startswith(RECURRENCE):
             return ("a recurrence that does not spike is an RNN, GRU or LSTM, or in a loop an RNNCell, GRUCell or "
                     "LSTMCell")
@@ -132,17 +141,19 @@ class Foreign:
 
 
 @dataclass(frozen=True)
-class Softmax(Foreign):
+class Softmax:
     """The softmax (`log`: its logarithm) over the classes of `inner`: as the output it decides as its input does."""
 
-    inner: Signal | Total
+    op: str
+    inner: Signal | Final | Total
     log: bool
 
 
 RECURRENCE = "recurrence through "
+ENDS = "last states of all layers"
 #: states in words
 SLOTS = {"mem": "membrane", "syn": "synaptic current", "spk": "spikes", "hidden": "state", "cell": "cell state"}
-Label = Signal | State | Series | Merged | Total | Foreign
+Label = Signal | State | Series | Merged | Total | Softmax | Foreign
 
 
 def label_of(tensor: object) -> Label | None:
@@ -161,6 +172,8 @@ def describe(label: Label | Expr | None) -> str:
         return describe(label.items[0]) if label.items else "nothing"
     if isinstance(label, State):
         return f"the {SLOTS[label.slot]} of {label.name}"
+    if isinstance(label, Softmax):
+        return f"{label.op} of {describe(label.inner)}"
     if isinstance(label, Foreign):
         return f"{label.op} of {label.producer}"
     if isinstance(label, Apply):

@@ -247,12 +247,15 @@ def _norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
     if norm.running_mean is None:
         raise NeurosimError("track_running_stats=False: it takes the statistics of each batch", allowed="True")
     size = norm.running_mean.shape
-    scale, shift = (norm.weight, norm.bias) if norm.affine else (torch.ones(size), torch.zeros(size))
+    scale = torch.ones(size) if norm.weight is None else norm.weight
+    shift = torch.zeros(size) if norm.bias is None else norm.bias
     return BatchNorm(numbers(norm.running_mean), numbers(norm.running_var), numbers(scale), numbers(shift), norm.eps)
 
 
 def _adaptive_pool(module: nn.AdaptiveAvgPool2d, shape: Shape) -> AvgPool2d:
     """Windows of one size, where the output size divides the input's."""
+    if len(shape) != 3:
+        raise NeurosimError(f"AdaptiveAvgPool2d takes [channel, height, width], gets shape {shape}")
     size = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
     size = tuple(n if want is None else want for n, want in zip(shape[1:], size, strict=True))
     if any(n % want for n, want in zip(shape[1:], size, strict=True)):

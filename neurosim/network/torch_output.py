@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from neurosim.errors import NeurosimError
 from neurosim.network.torch_labels import (
+    ENDS,
     Apply,
     Expr,
     Final,
@@ -23,20 +26,21 @@ from neurosim.network.torch_run import Trace, begins
 
 
 class Output:
-    """What is read out: `expr` (canonical), or the `membrane` of its population; the readout `rule`; and the returned
-    tensor `value`, with its `label`, in which it was found, perhaps behind a `softmax`."""
+    """What is read out: `expr` (canonical), or the `membrane` of its population; the readout `rule`; and `seen`, the
+    returned tensors in which it was found: label, value, and the softmax behind which it stands, or None."""
 
     def __init__(self, trace: Trace, steps: int, name: str | None, readout: str | None) -> None:
         self.trace, self.steps = trace, steps
         below = [(label.inner, value, label) if isinstance(label, Softmax) else (label, value, None)
-                 for label, value in trace.returned if label is not None and not _is_inner(label)]
-        found = [(self._origin(label), label, value, softmax) for label, value, softmax in below]
+                 for label, value in trace.returned if label is not None]
+        outer = [one for one in below if not _is_inner(one[0])] or [one for one in below if _is_ends(one[0])]
+        found = [(self._origin(label), label, value, softmax) for label, value, softmax in map(_of_one_layer, outer)]
         if name is not None:
             self.expr, self.membrane = self._named(name)
         else:
             self.expr, self.membrane = self._only_end([origin for origin, *_ in found])
         fits = [rest for origin, *rest in found if origin == (self.expr, self.membrane)]
-        self.label, self.value, self.softmax = fits[0] if fits else (None, None, None)
+        self.seen: list[tuple[Label, np.ndarray, Softmax | None]] = fits
         rules = {rule for rule in (self._does(label) for label, *_ in fits) if rule}
         if readout is None and len(rules) > 1:
             raise NeurosimError(f"it returns the {', the '.join(sorted(rules))} over time of its output",
@@ -44,6 +48,17 @@ class Output:
         if readout is None and not rules and self.membrane:
             raise NeurosimError("it returns a membrane at all steps", hint="say readout='sum', 'max' or 'last'")
         self.rule = readout or next(iter(rules), "sum")
+
+    @property
+    def over_time(self) -> dict[str, object]:
+        """For the provenance, where the module itself adds up over time, what the readout of a network does not say:
+        that it takes the mean, or by what it multiplies."""
+        for label, *_ in self.seen:
+            if isinstance(label, Total) and label.rule == self.rule and label.scale != 1 and label.is_mean:
+                return {"readout": "mean"}
+            if isinstance(label, Total) and label.rule == self.rule:
+                return {"readout": label.rule, "scale": label.scale}
+        return {}
 
     def _does(self, label: Label) -> str | None:
         if isinstance(label, Total):
@@ -54,6 +69,8 @@ class Output:
         """Which signal or membrane a returned tensor holds, if it holds one at all steps."""
         if isinstance(label, Foreign):
             return label, False
+        if isinstance(label, Final):
+            return Foreign(ENDS, describe(label)), False
         lone = isinstance(label, (Signal, State))
         if isinstance(label, Signal) and label.expr.time not in (None, self.steps - 1):
             return Foreign("choice of steps", describe(label)), False
@@ -74,6 +91,8 @@ class Output:
         return last
 
     def _named(self, name: str) -> tuple[Expr, bool]:
+        if not isinstance(name, str):
+            raise NeurosimError(f"output is the {type(name).__name__} {name!r}", allowed="a name, as a str")
         leaf = name.removesuffix(".mem")
         if leaf not in self.trace.neurons and name not in self.trace.levels:
             raise NeurosimError(f"output is {name!r}", allowed=", ".join([*self.trace.neurons, *self.trace.levels]))
@@ -101,9 +120,21 @@ class Output:
 
 def _is_inner(label: Label) -> bool:
     """A synaptic current, a cell state or the last states of all layers, which neurons and cells return together with
-    what they give: nobody reads them out."""
+    what they give: nobody reads them out where there is anything else."""
     items = label.items if isinstance(label, (Series, Total)) else (label,)
-    return isinstance(label, Final) or all(isinstance(item, State) and item.slot != "mem" for item in items)
+    return _is_ends(label) or all(isinstance(item, State) and item.slot != "mem" for item in items)
+
+
+def _is_ends(label: Label) -> bool:
+    """The last states of all layers of a recurrent module, as it returns them."""
+    return isinstance(label, Final) and all(isinstance(item, Signal) and isinstance(item.expr, Source)
+                                            for item in label.items)
+
+
+def _of_one_layer(found: tuple[Label, np.ndarray, Softmax | None]) -> tuple[Label, np.ndarray, Softmax | None]:
+    """The last states of all layers, `[1, batch, unit]` where there is one: the last step of its output."""
+    label, value, softmax = found
+    return (label.items[0], value[0], softmax) if isinstance(label, Final) and len(label.items) == 1 else found
 
 
 def upstream(expr: Expr, trace: Trace, seen: set[int] | None = None) -> Iterator[Expr]:

@@ -28,6 +28,7 @@ from neurosim.network.torch_labels import (
     Merged,
     Series,
     Signal,
+    Softmax,
     Source,
     State,
     Total,
@@ -150,17 +151,15 @@ class _Watch:
             self._attach(name, leaf)
 
     def _attach(self, name: str, module: nn.Module) -> None:
-        what = kind(module)
-        after = {"neuron": self._neuron, "foreign": self._foreign, "cell": self._cell,
-                 "sequence": self._sequence}.get(what, self._leaf)
         module.register_forward_pre_hook(
-            lambda module, args, kwargs: self._before(name, what, module, args, kwargs), with_kwargs=True)
+            lambda module, args, kwargs: self._before(name, module, args, kwargs), with_kwargs=True)
         module.register_forward_hook(
-            lambda module, args, kwargs, out: self._after(after, name, module, args, kwargs, out),
+            lambda module, args, kwargs, out: self._after(name, module, args, kwargs, out),
             with_kwargs=True, prepend=True)
 
-    def _before(self, name: str, what: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _before(self, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.tracer.inside += 1
+        what = kind(module)
         if what == "neuron":
             step, shape = len(self.trace.spikes.get(name, ())), next(tensors_in([args, kwargs])).shape
             self._check_states(name, self._states(module, args, kwargs), step, shape)
@@ -170,8 +169,9 @@ class _Watch:
             step = len(self.trace.states.get(name, ())) if what == "cell" else 0
             self._check_states(name, dict(zip(("hidden", "cell"), states, strict=False)), step, None)
 
-    def _after(self, after: Callable, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
-        after(name, module, args, kwargs, out)
+    def _after(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
+        after = {"neuron": self._neuron, "foreign": self._foreign, "cell": self._cell, "sequence": self._sequence}
+        after.get(kind(module), self._leaf)(name, module, args, kwargs, out)  # a dropout may have been switched on
         self.tracer.inside -= 1
 
     def _foreign(self, name: str, module: nn.Module, args: tuple, kwargs: dict, out: object) -> None:
@@ -389,5 +389,7 @@ def _over_steps(tracer: Tracer, outs: list[object]) -> list[tuple[Label | None, 
         else:
             odd = next((one for one in labels if not isinstance(one, (Signal, State))), None)
             label = Foreign("sum", describe(odd)) if isinstance(odd, (Total, Series)) else odd
+            if isinstance(odd, Softmax):
+                label = Foreign(f"{odd.op} of each step", describe(odd.inner))
         returned.append((label, torch.stack(tensors).numpy()))
     return returned

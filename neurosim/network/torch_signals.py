@@ -21,6 +21,7 @@ from neurosim.network.torch_labels import (
     SUM,
     Apply,
     Expr,
+    Final,
     Foreign,
     Item,
     Label,
@@ -53,7 +54,9 @@ _SCALES = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "true_divide"}
 _TOTALS = {"sum": "sum", "mean": "sum", "max": "max", "amax": "max"}
 _SHAPE_ONLY = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros",
                "new_ones", "new_empty", "new_full", "new_tensor"}
-_DECISIONS = {"__bool__", "item", "__float__", "__int__", "__index__", "tolist"}
+#: what gives a number that does not depend on values; attributes and `is_...` (but for `is_nonzero`) do so as well
+_ABOUT = {"size", "dim", "ndimension", "numel", "nelement", "__len__", "stride", "storage_offset", "element_size",
+          "get_device", "data_ptr", "__hash__"}
 _LAYERS = {*ELEMENTWISE, *(f"{name}_" for name in ELEMENTWISE), "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
            "linear"}
 
@@ -61,6 +64,13 @@ _LAYERS = {*ELEMENTWISE, *(f"{name}_" for name in ELEMENTWISE), "max_pool2d", "a
 def _op_name(func: object) -> str:
     name = getattr(func, "__name__", repr(func))
     return getattr(func.__self__, "__name__", name) if name in ("__get__", "__set__") else name
+
+
+def _decides(func: object, out: object) -> bool:
+    """Whether values of tensors have become a number, on which the forward may decide something."""
+    name, attribute = _op_name(func), getattr(func, "__name__", "") == "__get__"
+    about = attribute or name in _ABOUT or (name.startswith("is_") and name != "is_nonzero")
+    return name == "tolist" or (isinstance(out, (bool, int, float, complex)) and not about)
 
 
 class Tracer(TorchFunctionMode, Expressions):
@@ -89,6 +99,8 @@ class Tracer(TorchFunctionMode, Expressions):
         label = label_of(tensor)
         if isinstance(label, (Signal, Series, Merged)) and not has_state(label):
             return label
+        if isinstance(label, Softmax):
+            label = Foreign(label.op, describe(label.inner))
         if label is None and not tensor.any():
             return Signal(self.zero)
         if label is None:
@@ -127,17 +139,16 @@ class Tracer(TorchFunctionMode, Expressions):
 
     def _of_total(self, name: str, part: nn.Linear, label: Total) -> Total | None:
         """The Linear of a mean over time is the mean of the Linear; of a sum only without a bias."""
-        mean = np.isclose(label.scale * len(label.items), 1, rtol=1e-12, atol=0)
-        linear = label.rule == "sum" and (mean or part.bias is None)
+        linear = label.is_mean or (label.rule == "sum" and part.bias is None)
         if not linear or not all(isinstance(item, Signal) for item in label.items):
             return None
         return Total(tuple(Signal(self.apply(name, part, item.expr)) for item in label.items), "sum", label.scale)
 
     def softmax(self, op: str, label: Label, dim: object, ndim: int) -> Softmax | None:
         """The label of a softmax over the last axis of one step, or of a total over steps."""
-        if not isinstance(dim, int) or dim % ndim != ndim - 1 or not isinstance(label, (Signal, Total)):
+        if not isinstance(dim, int) or dim % ndim != ndim - 1 or not isinstance(label, (Signal, Total, Final)):
             return None
-        return Softmax(op, describe(label), label, "log" in op.lower())
+        return Softmax(op, label, "log" in op.lower())
 
     def all_at_once(self, name: str, label: Series | Merged) -> Foreign:
         """The problem that `name` works on one step, and gets all."""
@@ -166,7 +177,7 @@ class Tracer(TorchFunctionMode, Expressions):
         if name == "__setitem__":
             self._set_item(*args)
         elif labelled and name not in _SHAPE_ONLY:
-            if name in _DECISIONS:
+            if _decides(func, out):
                 self.problem(f"the forward takes a number out of {describe(before[0])} ({name!r})",
                              hint="a decision made on it would not be seen")
             self._relabel(name, args, kwargs, out, next((b for b in before if isinstance(b, Foreign)), before[0]))
@@ -413,7 +424,8 @@ class Tracer(TorchFunctionMode, Expressions):
 
     def _scale(self, name: str, args: tuple, kwargs: dict, out: torch.Tensor) -> Label | None:
         label, factor = label_of(args[0]), args[1] if len(args) > 1 else None
-        if not isinstance(label, Total) or not isinstance(factor, (int, float)) or factor <= 0:
+        rounded = kwargs.get("rounding_mode") is not None
+        if not isinstance(label, Total) or not isinstance(factor, (int, float)) or factor <= 0 or rounded:
             return None
         return Total(label.items, label.rule, label.scale * (factor if "mul" in name else 1 / factor))
 

@@ -20,13 +20,15 @@ from torch import nn
 
 from neurosim.errors import NeurosimError
 from neurosim.network import forward
-from neurosim.network.layers import SPIKING, Flatten, Layer, Shape, Sum
+from neurosim.network.layers import Flatten, Layer, Shape, Sum
 from neurosim.network.network import Network, Node
 from neurosim.network.torch_labels import (
     SUM,
     Apply,
     Expr,
+    Label,
     Series,
+    Softmax,
     Source,
     Total,
     View,
@@ -66,7 +68,8 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
         What one step means, in seconds.
     readout:
         `"sum"`, `"max"` or `"last"` over time. Without it, what the module does to its output over time, and `"sum"`
-        where it returns all steps; a membrane returned with all steps needs it said.
+        where it returns all steps; a membrane returned with all steps needs it said. That the module takes the mean,
+        or multiplies by something, changes no class but a loss: the provenance notes it.
     output:
         Name of the neuron module whose spikes are read out, or of its membrane (`"lif2.mem"`), or of the recurrent
         module; needed only if what the module returns does not end in one place.
@@ -98,8 +101,12 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
     while isinstance(module, nn.DataParallel) or hasattr(module, "_orig_mod"):  # torch.compile
         module = module.module if isinstance(module, nn.DataParallel) else module._orig_mod
     where = f"from_torch({type(module).__name__})"
-    sample = torch.as_tensor(sample).detach().cpu().to(torch.float64)
     try:
+        sample = _numbers(sample)
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise NeurosimError("it is TorchScript, which cannot be followed", where=name,
+                                    hint="give the module as it was before torch.jit.script or torch.jit.trace")
         for name, leaf in leaves(module):
             if kind(leaf) == "neuron":
                 _of(name, neuron_type, leaf)
@@ -121,7 +128,20 @@ def from_torch(module: nn.Module, sample: torch.Tensor, dt: float = 1e-3, *, rea
         place = f"{where}: {error.where}" if error.where else where
         raise NeurosimError(error.message, where=place, allowed=error.allowed, hint=error.hint) from error.__cause__
     return replace(network, provenance={"from": _version(trace), "module": type(module).__name__,
-                                        "input": _input_words(trace, steps), "proof": proof})
+                                        "input": _input_words(trace, steps), "proof": proof, **chosen.over_time})
+
+
+def _numbers(sample: object) -> torch.Tensor:
+    """The sample in float64 on the CPU."""
+    try:
+        tensor = torch.as_tensor(sample).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise NeurosimError(f"the sample is a {type(sample).__name__}", allowed="one tensor of real numbers",
+                            hint="a module of several inputs has no counterpart") from error
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise NeurosimError(f"the sample holds {tensor.dtype} in layout {tensor.layout}",
+                            allowed="one dense tensor of real numbers")
+    return tensor.to(torch.float64)
 
 
 def _of(name: str, make: Callable[..., T], *args: object) -> T:
@@ -314,7 +334,8 @@ class _Assembly:
 
 # ---- the proof
 
-_REPORT = "report it: the network that was built is not the module"
+_REPORT = ("does the module write to a tensor under another name (a view, .data, numpy)? That is not seen; else report "
+           "it: the network that was built is not the module")
 
 
 def _prove(network: Network, trace: Trace, steps: int, parts: _Assembly, chosen: Output) -> str:
@@ -343,24 +364,23 @@ def _prove(network: Network, trace: Trace, steps: int, parts: _Assembly, chosen:
         _same_numbers(name, own, result.kept[name])
     words = [f"{total} spikes of {len(parts.populations)} populations identical"] if parts.populations else []
     words += [f"{len(seen)} layers of recurrent cells equal"] if seen else []
-    if not isinstance(network[network.nodes[-1].name], SPIKING) and chosen.value is not None:
-        _same_output(network, chosen, result.output)
-        words.append("output equal")
+    for label, value, behind in chosen.seen:
+        _same_output(network.nodes[-1].name, label, value, behind, result.output)
+    words += ["output equal"] if chosen.seen else []
     return f"{', '.join(words) or 'nothing compared'} over {steps} steps of {inputs.shape[1]} samples, in float64"
 
 
-def _same_output(network: Network, chosen: Output, output: np.ndarray) -> None:
-    """The same for an output that does not spike, up to the order of additions."""
-    label, value = chosen.label, chosen.value
+def _same_output(name: str, label: Label, value: np.ndarray, behind: Softmax | None, output: np.ndarray) -> None:
+    """The same for what the module returned, up to the order of additions: all its steps, a total, the last step."""
     if isinstance(label, Series):
         value = np.moveaxis(value, label.axis, 0)
     elif isinstance(label, Total):
         output = label.scale * (output.sum(axis=0) if label.rule == "sum" else output.max(axis=0))
     else:
         output = output[-1]
-    if chosen.softmax is not None:
-        output = (log_softmax if chosen.softmax.log else softmax)(output, axis=-1)
-    _same_numbers(network.nodes[-1].name, value, output)
+    if behind is not None:
+        output = (log_softmax if behind.log else softmax)(output, axis=-1)
+    _same_numbers(name, value, output)
 
 
 def _same_numbers(name: str, own: np.ndarray, found: np.ndarray) -> None:

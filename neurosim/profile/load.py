@@ -54,7 +54,8 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     """A chip type, by the name of a shipped profile or the path of a TOML file.
 
     A file with `base = "NAME"` (or a path, from its own folder) is that chip type with what else stands in it: tables
-    are merged key by key; numbers with their source, and tables that choose a `model` or `kind`, are exchanged whole.
+    are merged key by key; numbers with their source, and tables that choose a `model`, `kind` or `file`, are exchanged
+    whole.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def _merged(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str
     for key, value in over.items():
         below = found.get(key)
         both = isinstance(value, dict) and isinstance(below, dict)
-        whole = both and not {"value", "nominal", "source", "model", "kind"}.isdisjoint(value)
+        whole = both and not {"value", "nominal", "source", "model", "kind", "file"}.isdisjoint(value)
         found[key] = _merged(below, value) if both and not whole else value
     return found
 

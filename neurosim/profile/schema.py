@@ -115,6 +115,9 @@ class Profile(Entry):
         price = found.conversion if found else None
         if price and price.model != "fixed" and price.bits is None and info.data.get("adc", 1) is None:
             raise refuse("conversion.bits, or an [adc] section that says it")
+        dac = info.data.get("dac")
+        if found and found.cell and dac is not None and found.cell.voltage.value != dac.v_read.value:
+            raise refuse(f"cell.voltage of {dac.v_read.value:g} V, as dac.v_read: a cell stands under that of its row")
         return found
 
     def __str__(self) -> str:
@@ -126,6 +129,12 @@ class Profile(Entry):
     def hash(self) -> str:
         """SHA-256 of everything that decides a die: not names, sources and notes, nor energy, timing and area."""
         data = json.dumps(_without_prose(self.model_dump(exclude={"energy", "timing", "area"})), sort_keys=True)
+        return hashlib.sha256(data.encode()).hexdigest()
+
+    @property
+    def prices_hash(self) -> str:
+        """SHA-256 of energy, timing and area: what decides the joules, seconds and square metres of a die's events."""
+        data = json.dumps(_without_prose(self.model_dump(include={"energy", "timing", "area"})), sort_keys=True)
         return hashlib.sha256(data.encode()).hexdigest()
 
     def with_values(self, values: Mapping[str, object]) -> Profile:
@@ -145,6 +154,8 @@ class Profile(Entry):
                 inner = place.get(name)
                 place[name] = dict(inner) if isinstance(inner, dict) else {}
                 place = place[name]
+            if last == "file":
+                place.clear()  # what was read from another file goes with its name
             place[last] = value
         return parse_profile(data, f"profile {self.name} with {', '.join(values)}")
 

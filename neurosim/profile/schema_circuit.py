@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, model_validator
 
 from neurosim.profile.quantity import Entry, quantity, refuse
-from neurosim.writing import written_beside
+from neurosim.writing import made_in_memory
 
 Count = quantity("a whole number, 1 to 2^31 - 1", lambda v: 1 <= v < 1 << 31 and v == int(v))
 Ampere = quantity("amperes, 1e-16 to 1e-3 (5 pA is 5e-12)", lambda v: 1e-16 <= v <= 1e-3)
@@ -190,6 +190,14 @@ class CircuitMismatch(Entry):
     leakage: Variation = Field(Variation(), description="relative spread of I0 of a neuron")
     feedback: Variation = Field(Variation(), description="relative spread of the currents of the sigmoid feedback")
 
+    @property
+    def cut_sd(self) -> float:
+        """Standard deviation of a standard normal number that is cut at `truncation`."""
+        from scipy.special import gammainc
+
+        half = self.truncation.value ** 2 / 2
+        return float(gammainc(1.5, half) / gammainc(0.5, half)) ** 0.5
+
 
 class WordMask(Entry):
     """Which synapse words work: `good [core, neuron, word]`, or with a last axis [lower half of the tags, upper half].
@@ -249,7 +257,7 @@ def write_word_mask(path: Path | str, good: np.ndarray, source: str) -> None:
     """
     import h5py
 
-    with written_beside(path) as temporary, h5py.File(temporary, "w") as file:
+    with made_in_memory(path) as stream, h5py.File(stream, "w") as file:
         data = file.create_dataset("good_words", data=np.asarray(good, bool), compression="gzip", track_times=False)
         data.attrs["source"] = source
 
@@ -277,9 +285,32 @@ class Circuit(Entry):
             raise refuse(f"bias.{missing[0]} for this form of feedback")
         if self.mismatch.distribution == "truncated_normal" and self.mismatch.truncation is None:
             raise refuse("mismatch.truncation with a truncated_normal distribution")
+        if self.mismatch.distribution == "truncated_normal":
+            self._refuse_below_zero()
         if self.size.coding == "repeat" and self.size.base_currents.value != 4:
             raise refuse("size.base_currents = 4 with coding = \"repeat\": one for each kind of synapse")
         size = tuple(int(found.value) for found in (self.size.cores, self.size.neurons, self.size.words))
         if self.words is not None and self.words.shape[:3] != size:
             raise refuse(f"good_words of {list(size)} cores, neurons, words; it is {list(self.words.shape)}")
         return self
+
+    def _refuse_below_zero(self) -> None:
+        """A cut normal factor has the spread that is stated, and is nowhere below a hundredth."""
+        most = 0.99 * self.mismatch.cut_sd / self.mismatch.truncation.value
+        for name, variation in self.mismatch:
+            if not isinstance(variation, Variation):
+                continue
+            widest = self.cooling * max(variation.device / self.area_of(variation) ** 0.5, variation.core,
+                                        variation.die)
+            if widest > most:
+                raise refuse(f"relative spreads up to {most:.3g} with a truncated_normal distribution, a larger one "
+                             f"makes currents below 0; with area and temperature mismatch.{name} is {widest:.3g}")
+
+    @property
+    def cooling(self) -> float:
+        """What spreads fall by with the temperature: nominal over operating one."""
+        return self.temperature.nominal.value / self.temperature.operating.value
+
+    def area_of(self, variation: Variation) -> float:
+        """Area of the transistors of a current over that at which the spread of its devices is stated."""
+        return variation.area * (self.mismatch.area.value if self.mismatch.area is not None else 1.0)

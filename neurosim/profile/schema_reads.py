@@ -31,8 +31,8 @@ class Wires(Entry):
     """Resistance of the wires of a tile. `devices.wires` has the equations."""
 
     level: Literal["none", "column", "full", "nonlinear"] = Field(
-        "none", description="none: ideal wires; column: bit lines; full: word and bit lines; nonlinear: full, with the "
-                            "current-voltage curve of the devices")
+        "none", description="none: ideal wires, whatever else stands here; column: bit lines alone; full: word and bit "
+                            "lines; nonlinear: full, with the current-voltage curve of the devices")
     row_resistance: Ohm = Field(_NONE, description="ohm, of a word line between two cells, and before the first")
     column_resistance: Ohm = Field(_NONE, description="ohm, of a bit line between two cells, and behind the last")
     driver_resistance: Ohm = Field(_NONE, description="ohm, of a row driver, before the first segment")
@@ -47,6 +47,11 @@ class Wires(Entry):
         wired = self.column_resistance.value or (self.level != "column" and self.row_resistance.value)
         if self.level in ("column", "full") and not wired:
             raise refuse("a resistance above 0 with this level: column_resistance, row_resistance")
+        for line, end, solved in (("row", "driver", ("full", "nonlinear")),
+                                  ("column", "sense", ("column", "full", "nonlinear"))):
+            with_it = [name for name in (f"open_{line}", f"{end}_resistance") if getattr(self, name).value]
+            if self.level in solved and with_it and not getattr(self, f"{line}_resistance").value:
+                raise refuse(f"{line}_resistance above 0 with {with_it[0]}: it stands in segments of the {line}")
         return self
 
 
@@ -80,7 +85,16 @@ class DAC(Entry):
     def _serial(cls, found: Quantity, info: Any) -> Quantity:
         if found.value != 1 and info.data.get("serial") is False:
             raise refuse("serial = true with it")
+        bits = info.data.get("bits")
+        if bits is not None and found.value > bits.value - info.data.get("signed", True):
+            raise refuse(f"at most the bits of a magnitude: {bits.value - info.data.get('signed', True):g}")
         return found
+
+    @model_validator(mode="after")
+    def _largest(self) -> DAC:
+        if self.range == "fixed" and self.full_scale is None:
+            raise refuse("full_scale with range = \"fixed\"")
+        return self
 
 
 class ADC(Entry):

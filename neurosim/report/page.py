@@ -12,6 +12,7 @@ import numpy as np
 
 from neurosim import __version__
 from neurosim.deployment import Pareto
+from neurosim.errors import NeurosimError
 from neurosim.report import tables
 from neurosim.report.contents import Shown, contents
 from neurosim.report.look import SCRIPT, STYLE
@@ -42,8 +43,10 @@ def write_report(results: Sequence[Result] | Mapping[str, Result], path: str | o
     Raises
     ------
     NeurosimError
-        No result, a file that is none, or a place that cannot be written.
+        No result, a file that is none, a threshold that is no accuracy, or a place that cannot be written.
     """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise NeurosimError(f"threshold is {threshold:g}", where="report", allowed="an accuracy from 0 to 1")
     found = gather(results)
     shown = list(contents(found))
     drawn = {one.name: one.draw() for one in shown}
@@ -127,7 +130,7 @@ def _what(found: Results) -> list[str]:
             manifest = json.loads(attrs.get("manifest", "{}"))
             facts |= {"versions": ", ".join(f"{k} {v}" for k, v in json.loads(attrs.get("versions", "{}")).items())}
             facts |= {f"{k} hash": v for k, v in {**manifest, "network": attrs.get("network_hash")}.items()
-                      if k in ("network", "profile", "mapping", "data") and v}
+                      if k in ("network", "profile", "mapping", "prices", "data") and v}
             width = max(len(key) for key in facts)
             lines = "\n".join(f"{key:{width}}  {value}" for key, value in facts.items() if value != "")
             blocks.append(f"<h3>{html.escape(f'{kind}: {name}')}</h3><pre>{html.escape(lines)}</pre>")

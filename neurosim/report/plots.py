@@ -25,11 +25,12 @@ _LITTLE = 0.02  # a component that is nowhere a larger share is shown with the r
 def joules(value: float) -> str:
     """An energy as people read it.
 
-    >>> joules(3.21e-8), joules(0.0)
-    ('32.1 nJ', '0 J')
+    >>> joules(3.21e-8), joules(9.996e-4), joules(0.0)
+    ('32.1 nJ', '1 mJ', '0 J')
     """
     if not value:
         return "0 J"
+    value = float(f"{value:.3g}")  # first: 999.6 µJ are 1 mJ
     power = min(max(int(np.floor(np.log10(abs(value)) / 3)), -6), 0)
     return f"{value / 1000.0**power:.3g} {['', 'm', 'µ', 'n', 'p', 'f', 'a'][-power]}J"
 

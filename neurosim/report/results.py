@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,8 @@ from neurosim.errors import NeurosimError
 
 Found = Mapping[str, object]
 #: what is shown of a result in a JSON file
-_FIELDS = {"attack": ("unit", "accuracy", "points"), "landscape": ("unit", "steps", "losses")}
+_FIELDS = {"attack": ("unit", "accuracy", "points"), "landscape": ("unit", "size", "steps", "losses")}
+_POINT = ("size", "attacked", "corner_mean", "corner_least", "gaussian_mean", "gaussian_least")
 Result = str | os.PathLike[str] | Run | Pareto | Examination | Found
 
 
@@ -60,11 +62,21 @@ def gather(results: Sequence[Result] | Mapping[str, Result]) -> Results:
             kinds = {"attack": found.attacks, "landscape": found.landscapes}
             if one.get("kind") not in kinds:
                 raise NeurosimError(f"a result of kind {one.get('kind')!r}", where="report", allowed=", ".join(kinds))
-            if missing := [key for key in _FIELDS[one["kind"]] if key not in one]:
+            if missing := _missing(one):
                 raise NeurosimError(f"a result of kind {one['kind']!r} without {', '.join(missing)}",
                                     where="report" if isinstance(given, Mapping) else str(given))
             _add(kinds[str(one["kind"])], name or ", ".join(filter(None, (_stem(one), one.get("profile")))), one)
     return found
+
+
+def _missing(found: Found) -> list[str]:
+    """What a result of a JSON file lacks to be shown."""
+    missing = [key for key in _FIELDS[str(found["kind"])] if key not in found]
+    if not missing and found["kind"] == "attack":
+        points = [point if isinstance(point, Mapping) else {} for point in found["points"]]
+        missing = [f"{key} at point {i}" for i, point in enumerate(points, start=1) for key in _POINT
+                   if not isinstance(point.get(key), Real)]
+    return missing
 
 
 def _said(attrs: Mapping[object, object]) -> str:

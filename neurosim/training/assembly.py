@@ -234,7 +234,9 @@ def _from_layer(node: Node, shape: tuple[int, ...], dtype: torch.dtype, options:
         else:
             if any(a != b for a, b in layer.padding):
                 raise NeurosimError(f"its padding is {layer.padding}", where=f"layer {node.name}",
-                                    allowed="as much before as behind, in torch")
+                                    allowed="as much before as behind, in torch",
+                                    hint="padding='same' with an even kernel is not: take an odd one, or padding in "
+                                    "numbers; deployment takes it as it is")
             out, channels, *kernel = layer.weight.shape
             module = nn.utils.skip_init(nn.Conv2d, channels, out, tuple(kernel), layer.stride,
                                         tuple(before for before, _ in layer.padding), layer.dilation,
@@ -251,5 +253,8 @@ def _from_layer(node: Node, shape: tuple[int, ...], dtype: torch.dtype, options:
     if type(layer) in _PLAIN:
         return _PLAIN[type(layer)]()
     known = [kind.__name__ for kind in (*_POPULATIONS, *_PLAIN)]
+    hint = ("Network.folded() puts it into the Linear or Conv2d next to it, where that changes nothing"
+            if isinstance(layer, network.BatchNorm) else
+            "train, or attack, the torch module that it was read from: OnChip and Objective take that")
     raise NeurosimError(f"{type(layer).__name__} has no module to train", where=f"layer {node.name}",
-                        allowed=f"Linear, Conv2d, AvgPool2d, MaxPool2d, Sum, {', '.join(known)}")
+                        allowed=f"Linear, Conv2d, AvgPool2d, MaxPool2d, Sum, {', '.join(known)}", hint=hint)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import nn
@@ -65,8 +66,9 @@ class Attack:
     def __post_init__(self) -> None:
         distance(self.loss)
         for name in ("size", "start"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise NeurosimError(f"{name} is {getattr(self, name)!r}", where="attack", allowed="a number from 0 up")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+                raise NeurosimError(f"{name} is {value!r}", where="attack", allowed="a number from 0 up")
         for name in ("steps", "restarts"):
             object.__setattr__(self, name, whole(name, getattr(self, name), "attack"))
 

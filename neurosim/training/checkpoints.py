@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import NeurosimError
-from neurosim.writing import written_beside
+from neurosim.writing import made_in_memory, written_beside
 
 _FORMAT = 1
 
@@ -73,8 +73,8 @@ def save(path: str | os.PathLike[str], state: State, manifest: Mapping[str, obje
              "noise": state.noise.get_state(), "average": state.average, "epoch": state.epoch, "step": state.step,
              "best": state.best, "best_epoch": state.best_epoch, "best_score": state.best_score, "mute": state.mute,
              "history": state.history}
-    with written_beside(path) as temporary:
-        torch.save(found, temporary)
+    with made_in_memory(path) as stream:
+        torch.save(found, stream)
 
 
 def resume(path: str | os.PathLike[str], state: State, manifest: Mapping[str, object]) -> bool:

@@ -111,8 +111,9 @@ def find_links(model: nn.Module, network: Network, export: Callable[[nn.Module],
         part.running_mean.zero_()
         part.running_var.fill_(1)
         part.eps = 0.0
-        if part.affine:
+        if part.weight is not None:
             nn.init.ones_(part.weight)
+        if part.bias is not None:
             nn.init.zeros_(part.bias)
     fixed = tuple(f"{name}." for name in norms)
     masks = {name: value for name, value in twin.named_buffers()

@@ -36,7 +36,7 @@ from neurosim.training.objective import logits_of, output_of
 from neurosim.training.on_tiles import arrays_of_tiles, learnt, read_arrays, read_weights, refuse_reads
 from neurosim.training.placing import Part, aimed_at, corrected, exactly, placed_direct, placed_on_crossbar
 from neurosim.training.reading import OnTiles
-from neurosim.training.spreads import devices_of, spreads_of
+from neurosim.training.spreads import devices_of, spreads_of, unconverted
 
 #: settings of recipes on a chip: the chip's own noise, and attacks a third as large, the published proportion; dies
 #: of robust rise to one and a half of that noise
@@ -171,7 +171,7 @@ class OnChip(nn.Module):
         self.attack, self.readout, self.exact_forward = attack, readout, exact_forward
         self.reads, self.learn_ranges = reads, learn_ranges
         # what no read shows is left out, so that nobody is asked for the ranges of converters that are not there
-        self._chip = profile if reads else profile.model_copy(update={"adc": None})
+        self._chip = profile if reads else unconverted(profile)
         if exact_forward and reads:
             raise NeurosimError("exact_forward stands beside reads", where="OnChip", allowed="one of them",
                                 hint="reads has the values of the simulator in every product")
@@ -213,10 +213,14 @@ class OnChip(nn.Module):
         for array in self.mapped().arrays:
             link = self._links.get(array.name)
             if link is None:
-                raise NeurosimError(f"{array.name} is on the chip, but no tensor of {type(self.module).__name__}",
-                                    where="OnChip", allowed="parameters and buffers that the network takes as they are",
-                                    hint="let the module hold it as a parameter or a buffer, or train without it: "
-                                    f"profile.with_values({{'mismatch.{array.role}': None}})")
+                without = f"; or profile.with_values({{'mismatch.{array.role}': None}}) is a chip that does not vary it"
+                raise NeurosimError(
+                    f"{array.name} is on the chip, but no tensor of {type(self.module).__name__}: it is made of others "
+                    "(a convolution in groups, a recurrence with all_to_all=False, weight_norm, a bias with a "
+                    "normalisation in it)", where="OnChip",
+                    allowed="parameters and buffers that the network takes as they are",
+                    hint="let the module hold it whole, as a parameter (groups=1, all_to_all=True, "
+                    f"remove_parametrizations){without if self.profile.crossbar is None else ''}")
             if link.index is None and link.tensor in used:
                 raise NeurosimError(f"{array.name} and {used[link.tensor]} are one tensor of the module, {link.tensor}",
                                     where="OnChip", allowed="a tensor of its own for each array of devices")

@@ -133,7 +133,7 @@ class Reading:
 
     def _normals(self, x: torch.Tensor) -> torch.Tensor:
         """Numbers of all steps, `[steps, sample, position, pass, tile, columns]`."""
-        passes = self.on.read.passes(False)
+        passes = self.on.read.passes
         found = self.on.read.normals(self.samples, self.steps, x.shape[2] * passes)
         tiles = (len(self.on.read.tiles.worth), self.on.read.tiles.rows.shape[1])
         found = found.reshape(len(self.samples), self.steps, x.shape[2], passes, *tiles)

@@ -32,7 +32,7 @@ def spreads_of(profile: Profile, programming: int = 0, time: float | None = None
     array([0.16, 1.  ])
     """
     crossbar = profile.crossbar.model_copy(update={"stuck": None} if hasattr(profile.crossbar, "stuck") else {})
-    free = profile.model_copy(update={"limits": type(profile.limits)(), "crossbar": crossbar, "adc": None})
+    free = unconverted(profile).model_copy(update={"limits": type(profile.limits)(), "crossbar": crossbar})
     weight = np.tile(np.linspace(-1, 1, _LEVELS), (_COPIES, 1))
     mapped = map_network(Network.sequential([Linear(weight)], (_LEVELS,), dt=1e-3), free)
     (array,) = (array for array in mapped.arrays if isinstance(array, DeviceArray))
@@ -41,6 +41,12 @@ def spreads_of(profile: Profile, programming: int = 0, time: float | None = None
     found = np.stack([devices_of(array, dies.conductances(die, array.name)) for die in range(_DIES)])
     widths = [np.subtract(*np.quantile(found[:, place == level], [_UPPER, 0.5])) for level in range(targets.size)]
     return lambda wanted: np.interp(wanted, targets, widths)
+
+
+def unconverted(profile: Profile) -> Profile:
+    """A chip type whose reads pass no converter; drivers keep their gains."""
+    dac = profile.dac and profile.dac.model_copy(update={"bits": None, "serial": False})
+    return profile.model_copy(update={"adc": None, "dac": dac})
 
 
 def devices_of(array: DeviceArray, planes: np.ndarray) -> np.ndarray:

@@ -50,8 +50,10 @@ class Vulnerability:
     seed: int
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; the size of an attack stands at each point."""
+        found = asdict(self)
+        del found["attack"]["size"]
+        return found
 
 
 def vulnerability(objective: Callable[[torch.Tensor, torch.Tensor], Objective], inputs: torch.Tensor,
@@ -86,7 +88,7 @@ def vulnerability(objective: Callable[[torch.Tensor, torch.Tensor], Objective], 
 
     def accuracy(deviation: Deviation) -> float:
         with torch.no_grad():
-            return (logits(moved(fixed, deviation, reach)).argmax(dim=1) == labels).float().mean().item()
+            return (logits(moved(fixed, deviation, reach)).argmax(dim=1) == labels).double().mean().item()
 
     clean = accuracy({})
     points = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import neurosim as ns
@@ -346,10 +347,10 @@ def test_train_on_a_chip(call, tmp_path):
                             (["--on-chip", "noise", "--dac-bits", "8"], "dac.v_read: is missing"),
                             (["--chip-option", "die=3"], "did you mean 'dies'"),
                             (["--chip-option", "attack_size=-1"], "size is -1")):
-        assert message in call(*arguments, *change)[2]
-    assert "--profile NAME --on-chip" in call("train", "digits", "--on-chip", "noise", "--out", model)[2]
-    assert "on_chip is missing" in call("train", "digits", "--profile", "mismatch", "--chip-option", "dies=2", "--out",
-                                        model)[2]
+        assert message in call(*arguments, *change, "--out", tmp_path / "other.h5")[2]
+    other = ("train", "digits", "--out", tmp_path / "other.h5")
+    assert "--profile NAME --on-chip" in call(*other, "--on-chip", "noise")[2]
+    assert "on_chip is missing" in call(*other, "--profile", "mismatch", "--chip-option", "dies=2")[2]
 
 
 def test_train_through_reads_and_deploy_with_the_learnt_ranges(call, tmp_path):
@@ -392,6 +393,33 @@ def test_attack_on_parameters_and_on_devices(call, model, tmp_path):
     code, out, err = call(*arguments[:-1], "--samples", 4, "--profile", "pcm_hermes")
     assert code == 0, err
     assert "spreads of each device of pcm_hermes" in " ".join(out.split())
+
+
+def test_losses_are_those_of_the_torch_module(call, tmp_path):
+    """The mean over time and a softmax that the module ends in; a batch norm, which is folded before it is attacked."""
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.norm = torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3)
+            self.norm.running_mean[:] = torch.tensor([0.2, -0.1, 0.3])
+
+        def forward(self, x):
+            return torch.stack([self.norm(self.fc(step)) for step in x]).mean(0)
+
+    torch.manual_seed(3)
+    module = Net().eval()
+    inputs, labels = torch.rand(20, 8, 6), torch.arange(8) % 3
+    ns.Network.from_torch(module, inputs).save(tmp_path / "model.h5")
+    np.savez(tmp_path / "data.npz", inputs=inputs.numpy(), labels=labels.numpy())
+    given = (tmp_path / "model.h5", "--inputs", tmp_path / "data.npz", "--json")
+    code, out, err = call("landscape", *given, "--points", 3, "--directions", 2, "--out", tmp_path / "l.json")
+    assert code == 0, err
+    wanted = torch.nn.functional.cross_entropy(module(inputs), labels).item()
+    assert json.loads(out)["centre"] == pytest.approx(wanted, rel=1e-5)
+    code, out, err = call("attack", *given, "--size", 0.1, "--steps", 2, "--draws", 1, "--profile", "mismatch")
+    assert code == 0, err
+    assert json.loads(out)["accuracy"] == (module(inputs).argmax(1) == labels).float().mean().item()
 
 
 def test_train_after_a_teacher(call, tmp_path):

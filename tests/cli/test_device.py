@@ -37,6 +37,7 @@ def test_pulses(call, tmp_path):
     (["pcm_joshi"], "does not say how its devices move"), (["mismatch"], "does not say how"),
     (["vteam", "--period", "-1"], "--period is -1"), (["vteam", "--plot", "x.gif"], "names no kind of picture"),
     (["stanford_pku", "--amplitude", "80"], "too fast to follow"),
+    (["stanford_pku", "--pulses", "3", "--level", "1e5", "--json"], "no finite answer at 100000 V"),
 ])
 def test_what_is_refused(call, arguments, said):
     code, out, err = call("device", *arguments)

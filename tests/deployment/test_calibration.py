@@ -41,14 +41,44 @@ def test_drift_compensation_gives_the_gain_back():
 
 def test_the_readout_of_drift_compensation_is_noisy_and_reproducible():
     quiet = PCM.with_values({"crossbar.read_noise.relative": 0.0})
-    dies = ns.Dies(ns.map_network(NET, PCM), 3, time=YEAR)
-    (array,) = dies.mapped.arrays
-    factors = [make_calibration(dies, INPUTS, ["gdc"])._factor("gdc", dies, 0, array)[0] for _ in range(2)]
-    silent = ns.Dies(ns.map_network(NET, quiet), 3, time=YEAR)
-    without = make_calibration(silent, INPUTS, ["gdc"])._factor("gdc", silent, 0, array)[0]
+
+    def factor(chip: ns.Profile) -> float:
+        dies = ns.Dies(ns.map_network(NET, chip), 3, time=YEAR)
+        parameters, reads = make_calibration(dies, INPUTS, ["gdc"]).die(dies, 0, np.dtype(np.float32))
+        if not reads:
+            return parameters["fc"]["weight"][0, 0] / dies.parameters(0)["fc"]["weight"][0, 0]
+        return reads["fc/weight"].tiles.worth[0, 0] / dies.as_run(0)[1]["fc/weight"].tiles.worth[0, 0]
+
+    factors, without = [factor(PCM) for _ in range(2)], factor(quiet)
     assert factors[0] == factors[1]
     assert factors[0] != without
     assert abs(factors[0] / without - 1) < 0.1
+
+
+@pytest.mark.parametrize("steps", [("scale",), ("gdc", "scale"), ("gdc", "gdc_column", "scale"), ("scale", "gdc")])
+def test_each_step_sees_what_those_before_it_did(steps):
+    """Drift is compensated once, whatever measures it again. After "scale" the drift factor has nothing left to do but
+    what the two references, the network and the die when it was new, differ by."""
+    dies = ns.Dies(ns.map_network(NET, PCM), 3, time=YEAR)
+    assert 0.93 < np.mean([gain(outputs(dies, steps, die)) for die in range(4)]) < 1.05
+
+
+@pytest.mark.parametrize("steps", [("gdc", "adc"), ("adc", "gdc")])
+def test_the_first_reading_had_the_converters_of_the_design(steps):
+    """Ranges that follow the drift must not cut off what is compared with: the currents of a new die."""
+    chip = PCM.with_values({"adc.bits": 8})
+    mapped = ns.map_network(NET, chip)
+    dies = ns.Dies(mapped, 3, time=YEAR, ranges=find_ranges(mapped, INPUTS))
+    alone, both = (np.mean([gain(outputs(dies, which, die)) for die in range(4)]) for which in (("gdc",), steps))
+    assert both == pytest.approx(alone, abs=0.015)
+
+
+def test_converter_ranges_of_a_die_leave_those_of_the_inputs():
+    chip = PCM.with_values({"adc.bits": 6, "dac.v_read": 0.2, "dac.bits": 6})
+    mapped = ns.map_network(NET, chip)
+    dies = ns.Dies(mapped, 3, time=YEAR, ranges=find_ranges(mapped, INPUTS))
+    found = make_calibration(dies, INPUTS[:, :3], ["adc"]).die(dies, 0, np.dtype(np.float32))[1]["fc/weight"]
+    assert found.inputs.full_scale == dies.ranges["fc/weight"].inputs
 
 
 def test_output_scale_removes_the_gains_of_converters():
@@ -100,6 +130,18 @@ def test_remapping_makes_up_for_stuck_cells():
     difference = around[0][on] - around[1][on]
     free = around[1][on] > 0
     np.testing.assert_allclose(difference[free], array.own[0][on][free], atol=1e-11)
+
+
+def test_remapping_stays_on_the_levels_of_the_devices():
+    chip = ns.load_profile("pcm_joshi").with_values({
+        "crossbar.levels": 2, "crossbar.cells": {"slices": 4}, "crossbar.columns": 128, "crossbar.read_noise": None,
+        "crossbar.stuck": {"on": 0.02, "off": 0.05}, "crossbar.programming.sigma": 0.0})
+    dies = ns.Dies(ns.map_network(NET, chip), 3)
+    around = ns.Dies(dies.mapped, 3, remap=True)
+    assert np.unique(around.conductances(0, "fc/weight")).size == np.unique(dies.conductances(0, "fc/weight")).size == 2
+    exact = run(NET, INPUTS).output
+    before, after = (np.std(outputs(which, ()) - exact) for which in (dies, around))
+    assert after < 0.7 * before
 
 
 def test_a_run_shows_what_each_step_is_worth(tmp_path):

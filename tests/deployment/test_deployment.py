@@ -113,6 +113,19 @@ def test_a_finished_run_is_returned_and_another_one_refused(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
 
 
+def test_other_prices_are_another_run(tmp_path):
+    """Joules and seconds stand in the file: the same dies at other prices are not what is there."""
+    path = tmp_path / "run.nc"
+    ns.deploy(PCM, INPUTS, LABELS, dies=2, out=path)
+    for values in ({"energy.digital": 1e-9}, {"timing.read": 1e-6}, {"area.tile": 1e-6}):
+        other = ns.map_network(PCM.network, PCM.profile.with_values(values))
+        assert other.hash == PCM.hash, "the same dies"
+        with pytest.raises(ns.NeurosimError, match=r"holds another run \(prices: "):
+            ns.deploy(other, INPUTS, LABELS, dies=2, out=path)
+    sourced = ns.map_network(PCM.network, PCM.profile.with_values({"timing.read.source": "elsewhere"}))
+    assert ns.deploy(sourced, INPUTS, LABELS, dies=2, out=path).accuracy.size == 2
+
+
 @pytest.mark.parametrize("manifest", [None, b"[]", b"\xff\xfe", b"{"])
 def test_a_folder_of_something_else_is_left_alone(tmp_path, manifest):
     folder = parts_folder(tmp_path / "run.nc")
@@ -148,6 +161,48 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     run = ns.deploy(PCM, INPUTS, LABELS, dies=20, seed=2, out=path, chunk=8, threads=2)
     assert calls[3] == [0, 1, 2, 3, 8, 9, 10, 11], "dies 4 to 7 were there, 0 to 3 unreadable"
     xr.testing.assert_identical(run.dataset, whole.dataset)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_what_is_finished_of_a_chunk_is_kept(tmp_path, monkeypatch, stop):
+    import neurosim.deployment.dispatch as module
+
+    path, real, asked = tmp_path / "run.nc", module.run_dies, []
+
+    def stopped(plan, numbers, pool, threads):
+        asked.append(list(numbers))
+        for i, counts in enumerate(real(plan, numbers, pool, threads)):
+            if i == 5 and len(asked) == 1:
+                raise stop
+            yield counts
+
+    monkeypatch.setattr(module, "run_dies", stopped)
+    with pytest.raises(stop):
+        ns.deploy(PCM, INPUTS, LABELS, dies=20, seed=2, out=path, threads=2)
+    ns.deploy(PCM, INPUTS, LABELS, dies=20, seed=2, out=path, threads=2)
+    assert asked[1] == list(range(5, 20)), "five were finished"
+    ns.deploy(PCM, INPUTS, LABELS, dies=20, seed=2, out=tmp_path / "at_once.nc")
+    assert path.read_bytes() == (tmp_path / "at_once.nc").read_bytes()
+
+
+def test_slow_dies_are_kept_before_their_chunk_is_whole(tmp_path, monkeypatch):
+    """For a kill, after which nothing can be written: a clock that jumps 4 s at every die."""
+    import neurosim.deployment.dispatch as module
+
+    path, real, seen = tmp_path / "run.nc", module.run_dies, []
+
+    def watched(plan, numbers, pool, threads):
+        for counts in real(plan, numbers, pool, threads):
+            seen.append(sorted(part.name for part in parts_folder(path).glob("dies-*.npz")))
+            yield counts
+
+    monkeypatch.setattr(module, "run_dies", watched)
+    ticks = iter(range(0, 1000, 4))
+    monkeypatch.setattr(module, "monotonic", lambda: next(ticks))
+    ns.deploy(PCM, INPUTS, LABELS, dies=12, seed=2, out=path, threads=2)
+    assert seen[2] == []
+    assert seen[-1] == ["dies-0-2-3.npz", "dies-3-5-3.npz", "dies-6-8-3.npz"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
 
 
@@ -200,6 +255,19 @@ def test_places_that_cannot_be_written(tmp_path):
         ns.load_run(tmp_path / "none.nc")
 
 
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("samples", None, "not a neurosim run: it has no samples"), ("metrics", None, "it has no metrics"),
+    ("manifest", "{no", "the file is damaged: its manifest is no JSON"), ("versions", "[", "its versions is no JSON"),
+    ("profile_json", "3", "its profile_json is no JSON")])
+def test_a_run_that_lacks_something_is_refused(tmp_path, name, value, said):
+    dataset = ns.deploy(PCM, INPUTS, LABELS, dies=2).dataset
+    attributes = {key: text for key, text in dataset.attrs.items() if key != name}
+    dataset.attrs = attributes if value is None else {**attributes, name: value}
+    ns.Run(dataset).save(tmp_path / "run.nc")
+    with pytest.raises(ns.NeurosimError, match=said):
+        ns.load_run(tmp_path / "run.nc")
+
+
 def test_summary_and_yield():
     run = ns.deploy(PCM, INPUTS, LABELS, dies=60, seed=2)
     accuracy = run.accuracy.values
@@ -213,6 +281,8 @@ def test_summary_and_yield():
         assert statistic.low <= statistic.value <= statistic.high
     assert accuracy[run.worst_die] == accuracy.min()
     assert "60 dies of pcm_hermes" in str(run)
+    assert f"yield at {0.95 * run.ideal_accuracy:.1%}" in str(run)
+    assert str(share) in run.described(threshold=0.9)
     assert any("Le Gallo" in source for source in run.citation())
     with pytest.raises(ns.NeurosimError, match="threshold is 90"):
         run.summary(threshold=90)

@@ -229,5 +229,5 @@ def test_files_and_refusals(tmp_path):
     older.dataset.attrs["manifest"] = json.dumps(manifest)
     with pytest.raises(NeurosimError, match="another version of neurosim wrote this run: it does not say keep_events"):
         examine(older, mapped, INPUTS, LABELS)
-    with pytest.raises(NeurosimError, match="holds no examination"):
+    with pytest.raises(NeurosimError, match="not a neurosim examination: it has no name, kind"):
         load_examination(tmp_path / "run.nc")

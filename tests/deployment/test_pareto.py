@@ -150,6 +150,9 @@ def test_a_search_resumes_and_is_not_overwritten(tmp_path: object, monkeypatch: 
     assert not out.exists()
     assert len(list((tmp_path / "p.nc.points").glob("*.nc"))) == 2
     monkeypatch.setattr(module, "deploy", real)
+    dearer = arguments[1].with_values({"energy.digital": 1e-9})
+    with pytest.raises(NeurosimError, match=r"holds another run \(prices: "):
+        pareto(arguments[0], dearer, *arguments[2:], out=out, progress=False)
     again = pareto(*arguments, out=out, progress=False)
     xr.testing.assert_identical(again.dataset, whole.dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["p.nc"]
@@ -195,6 +198,22 @@ def test_a_guided_search_finds_more_than_drawing(seed: int) -> None:
     asked.clear()
     search(guided(ranges, 60, seed), evaluate)
     assert asked == first, "the same seed asks the same"
+
+
+def test_seeds_are_those_of_every_command() -> None:
+    """64 bits; a search that is guided folds them to the 32 that its sampler takes, and differs with each of them."""
+    ranges = [parse_range("a=0:9999")]
+    for wrong in (-3, 1 << 64, 0.5):
+        for draw in (lambda seed: settings(ranges, "random", 3, seed), lambda seed: settings(ranges, "latin", 3, seed),
+                     lambda seed: guided(ranges, 3, seed)):
+            with pytest.raises(NeurosimError, match=rf"seed is {wrong} \(allowed: a whole number from 0 to 2\^64"):
+                draw(wrong)
+    asked = {}
+    for seed in (5, 5_000_000_000, (1 << 64) - 1):
+        assert len(settings(ranges, "random", 3, seed)) == 3
+        asked[seed] = []
+        search(guided(ranges, 4, seed), lambda setting, seed=seed: (asked[seed].append(setting["a"]), (0.5, 1.0))[1])
+    assert len({tuple(values) for values in asked.values()}) == 3
 
 
 def test_a_guided_search_resumes(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +288,9 @@ def test_what_cannot_be_searched(tmp_path: object) -> None:
         pareto(network(), ns.load_profile("pcm_hermes"), [{"time": 300.0}, {"time": 60.0}], inputs, labels)
     with pytest.raises(NeurosimError, match="say it once"):
         pareto(network(), ns.load_profile("pcm_hermes"), [{"time": 300.0}], inputs, labels, time=300.0)
+    for key in ("mismatch.weight.cv", "mismatch.bias.cv", "mismatch.weight"):
+        with pytest.raises(NeurosimError, match=f"mismatch and {key} are the same spread"):
+            pareto(network(), ns.load_profile("mismatch"), [{"mismatch": 0.3, key: 1.0}], inputs, labels)
     with pytest.raises(NeurosimError, match="no folder"):
         pareto(network(), ns.load_profile("pcm_hermes"), [{"crossbar.levels": 4}], inputs, labels,
                out=tmp_path / "no" / "p.nc")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import truncnorm
+from scipy.stats import kstest, truncnorm
 
 import neurosim as ns
 from neurosim.devices import bias_ratio, current_factor, leakage_at, nearest_codes, table_currents
@@ -133,19 +133,19 @@ def test_spread_falls_with_the_root_of_area_and_with_temperature(change, factor)
     expect_sd(log - log.mean(), factor * np.sqrt(np.log1p(0.01)))
 
 
-@pytest.mark.parametrize("cv", [0.1, 0.3, 0.5])
-def test_truncated_normal_is_that_of_scipy_and_never_negative(cv):
+@pytest.mark.parametrize(("truncation", "cv"), [(3.0, 0.1), (3.0, 0.325), (1.5, 0.48), (0.01, 0.57)])
+def test_truncated_normal_has_the_mean_and_the_spread_that_are_stated(truncation, cv):
+    """That of scipy whose parent is as much wider as the cut takes away; never negative."""
     profile = ns.load_profile("dynap_se2").with_values({
-        "circuit.mismatch.distribution": "truncated_normal", "circuit.mismatch.truncation": 3.0,
+        "circuit.mismatch.distribution": "truncated_normal", "circuit.mismatch.truncation": truncation,
         "circuit.mismatch.leak": {"device": cv}})
     _, _, ratio = drawn(profile, dies=10)
     values = ratio["i_tau_mem"].reshape(-1)
-    width = np.sqrt(np.log1p(cv * cv))
-    cut = truncnorm(-min(3.0, 0.99 / width), 3.0)
-    assert values.min() > 0
-    assert abs(values.mean() - 1 - width * cut.mean()) < 4 * width * cut.std() / np.sqrt(values.size)
-    expect_sd(values - 1 - width * cut.mean(), width * cut.std())
-    assert np.abs(values - 1).max() <= 3 * width + 1e-6
+    assert 0 < values.min() < 1.02 - cv * truncation / truncnorm(-truncation, truncation).std()
+    assert abs(values.mean() - 1) < 4 * cv / np.sqrt(values.size)
+    expect_sd(values - 1, cv)
+    width = cv / truncnorm(-truncation, truncation).std()
+    assert kstest((values - 1) / width, truncnorm(-truncation, truncation).cdf).pvalue > 1e-3
 
 
 def test_temperature_law():

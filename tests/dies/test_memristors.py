@@ -295,3 +295,10 @@ def test_sections_that_do_not_go_together_are_refused():
             (milo, {"crossbar.programming": {"sigma": 1e-6, "distribution": "gauss"}}, "distribution")):
         with pytest.raises(ns.NeurosimError, match=said):
             profile.with_values(change)
+
+
+def test_the_mean_of_a_retention_table_moves_devices_that_spread_as_it_moves_the_others():
+    mapped, _ = all_alike("sonos", 0.8)
+    spread = ns.map_network(mapped.network, mapped.profile.with_values({"mismatch.weight": {"value": 1.0, "cv": 1e-6}}))
+    found = [ns.Dies(which, 1, time=5 * DAY).conductances(0, "linear/weight")[0, :, 1:] for which in (mapped, spread)]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)

@@ -78,7 +78,7 @@ def recount(net: ns.Network, mapped: object, die: object, inputs: np.ndarray, co
             add(place, "reads")
             add(place, "conversions", weight.shape[0] * tiles_in)
             add(place, "digital", weight.shape[0] * tiles_in)
-            add(place, "bits", weight.shape[1] * tiles_out * (1 if home else 8) + weight.shape[0] * tiles_in * 8)
+            add(place, "bits", weight.shape[1] * tiles_out + weight.shape[0] * tiles_in * 8)
         for n in events:
             targets = np.flatnonzero(weight[:, n] if not crossbar else net_weight(net, place)[:, n])
             add(place, "matches", targets.size)
@@ -237,6 +237,42 @@ def test_slices_of_an_input_drive_the_rows_as_their_bits_do() -> None:
     dies = ns.Dies(mapped, 0, ranges=find_ranges(mapped, inputs))
     high, low = dies.conductances(0, "fc/weight").sum(axis=(0, 1))
     assert float(events.sel(event="cells")) == pytest.approx(2 * high + low, rel=1e-6)
+
+
+def test_a_reference_column_dissipates_once_for_the_outputs_of_its_tile() -> None:
+    chip = ns.load_profile("pcm_hermes").with_values({
+        **QUIET, "crossbar.cells": {"kind": "offset"}, "crossbar.columns": 6, "crossbar.programming.sigma": 0.0})
+    net = ns.Network.sequential({"fc": ns.Linear(np.random.default_rng(3).normal(size=(13, 7)))}, (7,), dt=1e-3)
+    mapped = ns.map_network(net, chip)
+    result = ns.deploy(mapped, np.ones((1, 4, 7)), np.zeros(4, int), dies=1, progress=False)
+    (array,) = mapped.arrays
+    assert array.tiling.tiles_out == 3
+    assert float(result.dataset["events"].sel(event="cells").sum()) == pytest.approx(
+        4 * (array.own.sum() + array.reference.sum()), rel=1e-5)
+
+
+def test_cells_stand_under_the_voltage_that_the_driver_gives() -> None:
+    """A tenth of the range is a tenth of the voltage, and that of the whole range stands in both sections."""
+    net = ns.Network.sequential({"fc": ns.Linear(np.random.default_rng(3).normal(size=(5, 7)))}, (7,), dt=1e-3)
+    inputs = np.random.default_rng(4).random((2, 4, 7))
+    cells = []
+    for full in (1.0, 10.0):
+        chip = ns.load_profile("pcm_hermes").with_values({
+            **QUIET, "dac.v_read": 0.2, "dac.range": "fixed", "dac.full_scale": full, "adc.bits": 8,
+            "energy.cell.input": "amplitude"})
+        result = ns.deploy(ns.map_network(net, chip), inputs, np.zeros(4, int), dies=1, progress=False)
+        cells.append(float(result.dataset["events"].sel(event="cells").sum()))
+    assert cells[0] == pytest.approx(100 * cells[1], rel=1e-6)
+    with pytest.raises(NeurosimError, match=r"cell\.voltage of 0\.1 V, as dac\.v_read"):
+        ns.load_profile("pcm_hermes").with_values({"dac.v_read": 0.1})
+
+
+@pytest.mark.parametrize(("grey", "bits"), [(0, 1), (1, 8)])
+def test_a_spike_is_one_bit_wherever_it_comes_from(grey: int, bits: int) -> None:
+    net = ns.Network.sequential({"fc": ns.Linear(np.ones((3, 7)))}, (7,), dt=1e-3)
+    result = ns.deploy(ns.map_network(net, ns.load_profile("pcm_hermes")), np.ones((1, 2, 7)) - 0.5 * grey, [0, 0],
+                       dies=1, progress=False)
+    assert int(result.dataset["events"].sel(die=0, place="fc/weight", event="bits")) == 2 * (7 * bits + 3 * 8)
 
 
 def test_components_sum_to_the_whole_and_bounds_are_ordered() -> None:

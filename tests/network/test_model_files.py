@@ -154,27 +154,24 @@ def _left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("no")])
+@pytest.mark.parametrize(("owner", "name", "failure"), [
+    (os, "fsync", OSError(28, "No space left on device")), (os, "replace", KeyboardInterrupt()),
+    (h5py.Group, "create_dataset", RuntimeError("no"))])
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                            failure: BaseException) -> None:
+                                                            owner: object, name: str, failure: BaseException) -> None:
     path = tmp_path / "net.h5"
     _network().save(path)
-    before, calls = path.read_bytes(), []
-    create = h5py.Group.create_dataset
+    before = path.read_bytes()
 
-    def failing(self: h5py.Group, name: str, **kwargs: object) -> h5py.Dataset:
-        calls.append(name)
-        if len(calls) == 4:
-            raise failure
-        return create(self, name, **kwargs)
+    def failing(*arguments: object, **options: object) -> None:
+        raise failure
 
-    monkeypatch.setattr(h5py.Group, "create_dataset", failing)
+    monkeypatch.setattr(owner, name, failing)
     expected = ns.NeurosimError if isinstance(failure, OSError) else type(failure)
     with pytest.raises(expected):
         _network(1).save(path)
     assert _left(tmp_path) == ["net.h5"]
     assert path.read_bytes() == before
-    calls.clear()
     with pytest.raises(expected):
         _network(1).save(tmp_path / "new.h5")
     assert _left(tmp_path) == ["net.h5"]

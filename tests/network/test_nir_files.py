@@ -272,11 +272,12 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     net.to_nir(tmp_path / "net.nir")
     before = (tmp_path / "net.nir").read_bytes()
 
-    def failing(path: Path, graph: nir.NIRGraph) -> None:
-        path.write_bytes(b"half")
+    def failing(path: Path, data: object) -> None:
+        with open(path, "wb") as file:
+            file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nir, "write", failing)
+    monkeypatch.setattr(Path, "write_bytes", failing)
     with pytest.raises(ns.NeurosimError, match="cannot be written: No space left"):
         net.to_nir(tmp_path / "net.nir")
     assert [path.name for path in tmp_path.iterdir()] == ["net.nir"]

@@ -36,7 +36,8 @@ def test_a_loop_over_two_populations_is_refused() -> None:
         from_nir(nir.NIRGraph(nodes, edges), 1e-3)
 
 
-@pytest.mark.parametrize("where", ["weights before", "weights behind", "neurons", "alone", "flatten", "pixels", "ones"])
+@pytest.mark.parametrize("where", ["weights before", "weights behind", "neurons", "alone", "flatten", "channels",
+                                   "pixels", "ones"])
 def test_scales_do_not_change_what_is_computed(where: str) -> None:
     rng = np.random.default_rng(3)
     scale, linear, lif = rng.uniform(0.5, 2, 4), nir.Affine(WEIGHT, ODD), lif_node(tau=2e-3, v_threshold=0.3)
@@ -47,11 +48,15 @@ def test_scales_do_not_change_what_is_computed(where: str) -> None:
         "weights behind": chain(lif, nir.Scale(scale), linear),
         "neurons": chain(nir.Scale(scale), lif), "alone": chain(lif, nir.Scale(scale)),
         "flatten": chain(image, nir.Flatten(None, 0), nir.Affine(rng.normal(size=(4, 8)), ODD), lif, shape=(2, 2, 2)),
+        "channels": chain(lif_node((2, 2, 2)), nir.Scale(rng.uniform(0.5, 2, (2, 1, 1))),
+                          nir.Flatten(np.array([2, 2, 2]), 0), nir.Affine(rng.normal(size=(4, 8)), ODD), lif,
+                          shape=(2, 2, 2), type_check=False),
         "pixels": chain(image, conv, nir.Flatten(None, 0), nir.Scale(np.full(8, 3.0)), lif_node(8), shape=(2, 2, 2)),
         "ones": chain(lif, nir.Scale(np.ones(4)))}
     graph = graphs[where]
     net = from_nir(graph, 1e-3)
-    layers = {"weights before": 2, "weights behind": 2, "neurons": 1, "alone": 2, "flatten": 3, "pixels": 3, "ones": 1}
+    layers = {"weights before": 2, "weights behind": 2, "neurons": 1, "alone": 2, "flatten": 3, "channels": 4,
+              "pixels": 3, "ones": 1}
     assert len(net.nodes) == layers[where]
     inputs = random_spikes(net.input_shape)
     now, v = inputs, None
@@ -155,7 +160,8 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
     "scale of pixels": (lambda: _image(nir.Scale(np.arange(32.0).reshape(2, 4, 4))), "scales single values"),
     "tau of 0": (lambda: chain(lif_node(tau=0)), r"node n0 \(LIF\), tau: time constant 0 .*more than 0"),
     "tau below dt": (lambda: chain(lif_node(tau=5e-4)), "shorter than the time step 0.001; .*convention='exact'"),
-    "tau in ms": (lambda: chain(lif_node(tau=20.0)), "look like milliseconds"),
+    "tau in ms": (lambda: chain(lif_node(tau=5.0)), r"up to 5 s \(allowed: less than 1 s, .*look like milliseconds"),
+    "some tau in ms": (lambda: chain(_odd(lif_node(), tau=np.array([0.5, 5.0, 10.0, 20.0]))), "up to 20 s"),
     "NaN": (lambda: chain(lif_node(r=np.nan)), r"node n0 \(LIF\): r holds NaN"),
     "leak without r": (lambda: chain(lif_node(r=0.0, v_leak=0.1)), "v_leak is not 0 where r is"),
     "text": (lambda: chain(_odd(lif_node(), r="much")), "r is 'much'"),

@@ -170,7 +170,7 @@ def test_sinabs_counts_in_time_steps() -> None:
     expected = follow(step, inputs)
     assert 0.05 < expected.mean() < 0.9
     np.testing.assert_array_equal(run_all(net, inputs), expected)
-    with pytest.raises(ns.NeurosimError, match=r"n0 \(LIF\), tau: time constants of 20 s.*milliseconds or time steps"):
+    with pytest.raises(ns.NeurosimError, match=r"n0 \(LIF\), tau: time constants of up to 20 s.*milliseconds or time"):
         from_nir(chain(lif_node(tau=20)), dt=dt, convention="exact")
     assert from_nir(chain(lif_node(tau=20)), dt=dt, time_unit=1)["n0"].beta[0] == 1 - dt / 20
 

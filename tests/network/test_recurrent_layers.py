@@ -37,6 +37,9 @@ def cell_network(kind: type, units: int = 4, **options: object) -> ns.Network:
     (lambda: ns.GRU(np.ones((6, 2)), np.ones(2)), "bias .* does not fit"),
     (lambda: ns.RNN(np.ones((2, 2)), nonlinearity="sin"), "nonlinearity is 'sin' .*tanh, relu"),
     (lambda: ns.RNN(np.full((2, 2), np.nan)), "NaN"),
+    (lambda: ns.RNN("none"), r"is a str \(allowed: an array of real numbers\)"),
+    (lambda: ns.RNN([[1.0, 2.0], [3.0]]), r"is a list \(allowed: an array of real numbers\)"),
+    (lambda: ns.RNN(np.eye(2) + 1j), r"is a ndarray \(allowed: an array of real numbers\)"),
     (lambda: ns.Network.sequential([ns.LSTM(np.ones((8, 2)))], (5,), 1e-3), "layer lstm: a LSTM of 2 units gets shape"),
     (lambda: ns.BatchNorm(np.ones(2), np.ones(3), np.ones(2), np.ones(2)), "the shapes differ"),
     (lambda: ns.BatchNorm(np.ones(1), [-0.1], np.ones(1), np.ones(1)), "variance reaches down to -0.1"),
@@ -46,6 +49,13 @@ def cell_network(kind: type, units: int = 4, **options: object) -> ns.Network:
 def test_what_cannot_be_is_refused(make: Callable, said: str) -> None:
     with pytest.raises(ns.NeurosimError, match=said):
         make()
+
+
+def test_parameters_of_a_torch_module_are_taken() -> None:
+    module = torch.nn.Linear(3, 2)
+    layer = ns.Linear(module.weight, module.bias)
+    assert np.array_equal(layer.weight, module.weight.detach().numpy())
+    assert not np.shares_memory(layer.weight, module.weight.detach().numpy())
 
 
 @pytest.mark.parametrize("kind", CELLS)

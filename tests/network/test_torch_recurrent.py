@@ -134,6 +134,24 @@ def test_the_last_states_of_all_layers(kind: str, layers: int, how: Callable) ->
     assert names(check(seeded(first, 4))) == ["rnn.0.input", "rnn.0", "fc"]
 
 
+@pytest.mark.parametrize("how", [
+    last_state, lambda self, x: self.fc(last_state(self, x)), lambda self, x: torch.tanh(self.fc(last_state(self, x))),
+    lambda self, x: functional.log_softmax(self.fc(last_state(self, x)), -1)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_states_of_one_layer_are_the_last_step(kind: str, how: Callable) -> None:
+    module = seeded(Reader(KINDS[kind](INPUTS, UNITS), how), 4)
+    network = ns.Network.from_torch(module, SAMPLE)
+    assert network.readout == "last"
+    assert names(network)[:2] == ["rnn.input", "rnn"]
+    with torch.no_grad():
+        own = module(SAMPLE)[0].numpy()
+    scores = forward.run(network, SAMPLE.numpy()).scores
+    assert np.allclose(log_softmax(scores, -1) if own.max() < 0 else scores, own, atol=1e-5)
+    more = refused(seeded(Reader(KINDS[kind](INPUTS, UNITS, 2), how), 4), SAMPLE)
+    assert "'last states of all layers' between" in more
+    assert "h_n[-1] is the last layer's" in more
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recurrent_module_alone(kind: str) -> None:
     for axis in (0, 1):
@@ -274,8 +292,8 @@ def reader(how: Callable, kind: str = "LSTM", **options: object) -> nn.Module:
     (reader(lambda self, x: self.rnn(self.rnn(x)[0][..., :INPUTS])[0]), "'__getitem__' between rnn and rnn"),
     (reader(lambda self, x: torch.cat([self.rnn(x)[0], self.rnn(x)[0]], 2), "GRU"), "rnn is called twice"),
     (reader(lambda self, x: self.rnn(x[0])[0], "RNN"), "rnn gets the input of shape [4, 5] (allowed: all steps"),
-    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0]), 2).sum(0)), "leave it out: the class with"),
-    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0][-1]), 0)), "leave it out: the class with"),
+    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0]), 2).sum(0)), "elsewhere, take it out"),
+    (reader(lambda self, x: torch.softmax(self.fc(self.rnn(x)[0][-1]), 0)), "elsewhere, take it out"),
     (reader(lambda self, x: self.rnn(nn.utils.rnn.pack_padded_sequence(x, [TIME] * BATCH))[1][0][-1]),
      "between the input and rnn has no counterpart"),
     (reader(lambda self, x: self.rnn(self.rnn(x)[1][0].expand(TIME, -1, -1)[..., :INPUTS])[0]), "between rnn and rnn"),

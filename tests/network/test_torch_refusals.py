@@ -74,12 +74,73 @@ def test_an_operation_on_the_side_does_no_harm() -> None:
     (lambda x: bool(x.sum() > 3), "out of sum of lif1 ('__bool__')"),
     (lambda x: x.sum().item() > 3, "out of sum of lif1 ('item')"),
     (lambda x: int(x[0, 0]), "out of __getitem__ of lif1 ('__int__')"),
+    (lambda x: torch.equal(x, torch.zeros_like(x)), "out of lif1 ('equal')"),
+    (lambda x: torch.allclose(x, torch.ones_like(x)), "out of lif1 ('allclose')"),
+    (lambda x: torch.is_nonzero(x.sum()), "out of sum of lif1 ('is_nonzero')"),
+    (lambda x: 1 in x, "out of lif1 ('__contains__')"),
+    (lambda x: x.tolist()[0][0] == 1, "out of lif1 ('tolist')"),
 ])
 def test_decisions_on_values_are_refused(decide: Callable, said: str) -> None:
     def between(self: Base, x: torch.Tensor) -> torch.Tensor:
         return self.fc2(x) if decide(x) else self.fc2(x + x)
 
     assert f"the forward takes a number {said}" in refused(base(between=between))
+
+
+def test_decisions_on_shapes_are_not() -> None:
+    def between(self: Base, x: torch.Tensor) -> torch.Tensor:
+        known = (x.is_floating_point() and not x.requires_grad and x.is_contiguous() and not torch.is_complex(x)
+                 and x.dim() == x.ndim == 2 and len(x) == x.size(0) and x.numel() == x.nelement() and x.stride(1) == 1)
+        return self.fc2(x) if known else self.fc2(x + x)
+
+    assert names(take(base(between=between))) == ["fc1", "lif1", "fc2", "lif2"]
+
+
+TURNED = torch.arange(13, -1, -1)
+
+
+@pytest.mark.parametrize(("end", "op"), [
+    (lambda p, q: (p + q) / 2, "'add'"), (lambda p, q: p - q, "'sub'"), (lambda p, q: 1 - p, "'__rsub__'"),
+    (lambda p, q: -p.log(), "'log'"), (lambda p, q: p * 2, "'mul'"), (lambda p, q: p[:, TURNED], "'__getitem__'"),
+    (lambda p, q: p[:, :2], "'__getitem__'"), (lambda p, q: p.flip(1), "'flip'"), (lambda p, q: p.long(), "'long'"),
+    (lambda p, q: p.argmax(1), "'argmax'"), (lambda p, q: torch.stack([p, q]), "'stack'"),
+    (lambda p, q: nn.GELU()(p), "'gelu'"), (lambda p, q: nn.Flatten(0)(p), "'flatten'"),
+])
+def test_what_follows_a_softmax_is_named(end: Callable, op: str) -> None:
+    def give(self: Base, spikes: torch.Tensor, membranes: torch.Tensor) -> torch.Tensor:
+        return end(functional.softmax(spikes.sum(0), -1), functional.softmax(self.fc2(spikes).mean(0), -1))
+
+    assert f"the operation {op} between softmax of lif2 and the output" in refused(base(give=give))
+
+
+@pytest.mark.parametrize(("forward_", "said"), [
+    (lambda self, p: self.act(p), "'GELU (act)' between softmax of lif2 and the output"),
+    (lambda self, p: self.flat(p), "'Flatten' between softmax of lif2 and the output"),
+    (lambda self, p: self.twice(p), "'Softmax (twice)' between softmax of lif2 and the output"),
+    (lambda self, p: self.fc2(p), "'softmax' between lif2 and fc2"),
+    (lambda self, p: p.__setitem__((slice(None), 0), 0) or p, "'__setitem__' between softmax of lif2 and the output"),
+])
+def test_modules_behind_a_softmax_are_named(forward_: Callable, said: str) -> None:
+    module = base(give=lambda self, spikes, membranes: forward_(self, functional.softmax(spikes.sum(0), -1)))
+    module.act, module.flat, module.twice = nn.GELU(), nn.Flatten(0), nn.Softmax(-1)
+    message = refused(module)
+    assert said in message
+    assert "class with the largest number stays" not in message
+
+
+def test_a_softmax_of_each_step_is_refused() -> None:
+    def loop(self: Base, x: torch.Tensor) -> torch.Tensor:
+        mem, total = self.lif1.reset_mem(), 0
+        for now in x:
+            spk, mem = self.lif1(self.fc1(now), mem)
+            total = functional.softmax(spk, -1) + total
+        return total
+
+    assert "'add' between softmax of lif1 and the output" in refused(base(forward=loop))
+    steps = nn.Sequential(nn.Linear(10, 8), snntorch.Leaky(beta=0.9, init_hidden=True), nn.Softmax(-1))
+    message = refused(seeded(steps))
+    assert "'Softmax (2) of each step' between 1 and the output" in message
+    assert "elsewhere, take it out" in message
 
 
 def test_membranes_do_not_drive_layers() -> None:
@@ -195,6 +256,7 @@ def test_a_subclass_that_changes_the_dynamics_is_refused() -> None:
     (nn.BatchNorm2d(1, track_running_stats=False), "0: track_running_stats=False"),
     (nn.Unflatten(1, (1, 1)), "changes its shape from [1, 12, 12] to [1, 1, 12, 12]"),
     (nn.AdaptiveAvgPool2d(5), "0: it makes [5, 5] of [12, 12]: windows of different sizes"),
+    (nn.Sequential(nn.Flatten(2), nn.AdaptiveAvgPool2d(2)), "AdaptiveAvgPool2d takes [channel, height, width], gets"),
     (nn.AdaptiveMaxPool2d(2), "the operation 'AdaptiveMaxPool2d (0)' between the input and 1"),
 ])
 def test_settings_of_a_layer_that_are_refused(layer: nn.Module, said: str) -> None:
@@ -226,6 +288,21 @@ def test_samples_and_modules_that_do_not_fit() -> None:
     bad = SPIKES.clone()
     bad[0, 0, 0] = float("nan")
     assert "NaN" in refused(module, bad)
+    for given, said in (((SPIKES, SPIKES), "the sample is a tuple"), (None, "the sample is a NoneType"),
+                        (SPIKES + 1j, "the sample holds torch.complex64"),
+                        (SPIKES.to_sparse(), "the sample holds torch.float32 in layout torch.sparse_coo")):
+        assert f"from_torch(Sequential): {said}" in refused(module, given)
+    for dt in (None, "1e-3"):
+        assert f"dt is {dt!r}" in refused(module, dt=dt)
+    assert "output is the int 1 (allowed: a name" in refused(module, output=1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_modules_are_named() -> None:
+    part = nn.Sequential(torch.jit.script(nn.Linear(10, 5)), nn.ReLU())
+    assert "from_torch(Sequential): 0: it is TorchScript" in refused(part, SPIKES[0])
+    for whole in (torch.jit.script(nn.Linear(10, 5)), torch.jit.trace(nn.Linear(10, 5), SPIKES[0])):
+        assert "it is TorchScript, which cannot be followed; give the module as it was" in refused(whole, SPIKES[0])
 
 
 def test_the_proof_finds_what_is_hidden_from_the_trace() -> None:
@@ -238,6 +315,30 @@ def test_the_proof_finds_what_is_hidden_from_the_trace() -> None:
     message = refused(base(between=between))
     assert "lif2: the proof found another spike train: at step " in message
     assert names(ns.Network.from_torch(base(between=between), SPIKES, prove=False))[-1] == "lif2"
+
+
+@pytest.mark.parametrize("change", [
+    lambda self, spk: spk[:, :5].zero_(), lambda self, spk: spk.view(-1).mul_(0), lambda self, spk: spk.data.mul_(0),
+    lambda self, spk: spk.detach().numpy().fill(0)])
+def test_the_proof_finds_what_is_written_into_the_output(change: Callable) -> None:
+    def give(self: Base, spikes: torch.Tensor, membranes: torch.Tensor) -> torch.Tensor:
+        for step in spikes:
+            change(self, step)
+        return spikes
+
+    message = refused(base(give=give))
+    assert "lif2: the proof found other numbers: 1 away" in message
+    assert "a view, .data" in message
+    counted = base(give=lambda self, spikes, membranes: (spikes, give(self, spikes.clone(), membranes).sum(0)))
+    assert "lif2: the proof found other numbers" in refused(counted)
+
+
+def test_a_dropout_switched_on_and_a_rounded_mean_are_refused() -> None:
+    module = base(give=lambda self, spikes, membranes: self.drop.train()(spikes))
+    module.drop = nn.Dropout(0.5)
+    assert "'Dropout (drop)' between lif2 and the output" in refused(module, prove=False)
+    floor = base(give=lambda self, spikes, membranes: torch.div(spikes.sum(0), 5, rounding_mode="floor"))
+    assert "'div' between lif2 and the output" in refused(floor, prove=False)
 
 
 # ---- the module is left alone

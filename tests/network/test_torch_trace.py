@@ -215,6 +215,19 @@ def test_batch_norm_is_a_layer_until_it_is_folded(where: str) -> None:
     assert module[1].running_mean.equal(draw(5, 8) * 0.2)
 
 
+def test_batch_norm_without_a_shift_or_a_scale() -> None:
+    """`BatchNormTT1d` of snnTorch has norms without a shift."""
+    lif = snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.3)
+    module = seeded(nn.Sequential(nn.Linear(10, 8), snntorch.BatchNormTT1d(8, TIME)[0], lif))
+    module[1].running_mean[:] = draw(5, 8) * 0.2
+    assert module[1].bias is None
+    norm = take(module)["1"]
+    assert np.array_equal(norm.scale, module[1].weight.detach().numpy())
+    assert not norm.shift.any()
+    module[1].register_parameter("weight", None)
+    assert np.array_equal(take(module)["1"].scale, np.ones(8))
+
+
 def test_batch_norm_behind_a_relu_is_folded_into_the_layer_that_it_feeds() -> None:
     lif = snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.3)
     module = seeded(nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 6), lif))
@@ -358,6 +371,20 @@ def test_the_readout_is_what_the_module_does_over_time(give: Callable, readout: 
     else:
         assert take(module).readout == readout
         assert take(module, readout="max").readout == "max"
+
+
+@pytest.mark.parametrize(("give", "noted"), [
+    (lambda self, spikes, membranes: spikes, {}),
+    (lambda self, spikes, membranes: spikes[-1], {}),
+    (lambda self, spikes, membranes: spikes.sum(0), {"readout": "sum", "scale": 1.0}),
+    (lambda self, spikes, membranes: spikes.mean(0), {"readout": "mean"}),
+    (lambda self, spikes, membranes: (spikes, spikes.sum(0) / TIME), {"readout": "mean"}),
+    (lambda self, spikes, membranes: functional.softmax(spikes.sum(0) * 0.5, -1), {"readout": "sum", "scale": 0.5}),
+    (lambda self, spikes, membranes: spikes.amax(0) / 4, {"readout": "max", "scale": 0.25}),
+])
+def test_what_the_module_multiplies_its_readout_by_is_noted(give: Callable, noted: dict[str, object]) -> None:
+    provenance = take(base(give=give)).provenance
+    assert {name: provenance[name] for name in ("readout", "scale") if name in provenance} == noted
 
 
 def test_ways_to_collect_the_output() -> None:

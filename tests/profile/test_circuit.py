@@ -58,6 +58,22 @@ def test_other_words_are_another_chip(tmp_path):
     assert one.hash != other.hash
 
 
+def test_a_mask_that_is_named_anew_takes_the_place_of_that_before(tmp_path):
+    """In a file upon another, and by its key: what was read of the first mask does not stand for the second."""
+    rng = np.random.default_rng(0)
+    old, new = (rng.random((4, 256, 64)) < 0.7 for _ in range(2))
+    base = word_chip(tmp_path, old)
+    write_word_mask(tmp_path / "new.h5", new, "")
+    above = tmp_path / "above.toml"
+    above.write_text('base = "./mine.toml"\nname = "above"\n[circuit.words]\nfile = "new.h5"\n')
+    changed = load_profile(base).with_values({"circuit.words.file": str(tmp_path / "new.h5")})
+    for found in (load_profile(above), changed):
+        np.testing.assert_array_equal(found.circuit.words.good, new)
+        assert found.circuit.words.source == ""
+    above.write_text('base = "./mine.toml"\nname = "above"\n[circuit.temperature]\noperating = 320.0\n')
+    np.testing.assert_array_equal(load_profile(above).circuit.words.good, old)
+
+
 @pytest.mark.parametrize(("good", "file", "said"), [
     (np.ones((4, 256, 64), bool), "other.h5", "an HDF5 file with a data set good_words"),
     (np.ones((2, 256, 64), bool), "words.h5", r"good_words of \[4, 256, 64\]"),
@@ -75,6 +91,11 @@ def test_a_word_mask_that_cannot_be_is_refused(tmp_path, good, file, said):
     ({"circuit.feedback": "sigmoid"}, "bias.feedback_gain"),
     ({"circuit.size.words": 0}, "circuit.size.words"),
     ({"circuit.mismatch.distribution": "normal"}, "truncated_normal"),
+    ({"circuit.mismatch.distribution": "truncated_normal", "circuit.mismatch.leak": {"device": 0.5}},
+     r"relative spreads up to 0\.326 .* mismatch\.leak is 0\.5"),
+    ({"circuit.mismatch.distribution": "truncated_normal", "circuit.mismatch.area": 0.25}, r"mismatch\.pulse is 0\.4"),
+    ({"circuit.mismatch.distribution": "truncated_normal", "circuit.mismatch.leak": {"die": 0.3},
+      "circuit.temperature.operating": 260.0}, r"mismatch\.leak is 0\.346"),
     ({"family": "abstract"}, 'family = "mixed_signal"'),
 ])
 def test_faults_are_told(change, said):

@@ -99,6 +99,12 @@ def test_what_cannot_be_reported(tmp_path, runs):
     for bad, said in (([], "no results"), ([tmp_path / "none.nc"], "no such file")):
         with pytest.raises(ns.NeurosimError, match=said):
             ns.write_report(bad, tmp_path / "r.html")
+    points = [cases.ATTACK["points"][0], {**cases.ATTACK["points"][1], "attacked": None}]
+    for bad, said in (({**cases.ATTACK, "points": [{"size": 0.1}]}, "without attacked at point 1, corner_mean at"),
+                      ({**cases.ATTACK, "points": points}, "'attack' without attacked at point 2"),
+                      ({key: v for key, v in cases.LANDSCAPE.items() if key != "size"}, "'landscape' without size")):
+        with pytest.raises(ns.NeurosimError, match=said):
+            ns.write_report([bad], tmp_path / "r.html")
     with pytest.raises(ns.NeurosimError, match="there is no folder"):
         ns.write_report(runs, tmp_path / "no" / "r.html")
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from torch import nn
 
 import neurosim as ns
 from neurosim.errors import NeurosimError
-from neurosim.network import GRU, Linear, Network
+from neurosim.network import GRU, BatchNorm, Conv2d, Linear, Network
 from neurosim.network import LIF as LIFLayer
 from neurosim.network.forward import run
 from neurosim.training import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator, SpikingNetwork, Sum, Surrogate, train
@@ -283,7 +283,12 @@ def test_a_trained_network_on_ideal_dies() -> None:
     (lambda: SpikingNetwork({"fc": nn.Linear(2, 3)}, (2,), dt=1e-3)(torch.rand(5, 2)), "time comes first"),
     (lambda: LIF(3, reset="hold", reset_delay=False, v_reset=1.1), "fires for ever"),
     (lambda: SpikingNetwork.from_network(Network.sequential(
-        {"fc": Linear(np.ones((6, 2))), "cell": GRU(np.ones((6, 2)))}, (2,), dt=1e-3)), "GRU has no module"),
+        {"fc": Linear(np.ones((6, 2))), "cell": GRU(np.ones((6, 2)))}, (2,), dt=1e-3)),
+     "GRU has no module .*the torch module"),
+    (lambda: SpikingNetwork.from_network(Network.sequential([BatchNorm(*np.ones((4, 2)))], (2,), dt=1e-3)),
+     r"BatchNorm has no module to train .*Network\.folded"),
+    (lambda: SpikingNetwork.from_network(Network.sequential(
+        [Conv2d(np.ones((1, 1, 2, 2)), padding=((0, 1), (0, 1)))], (1, 4, 4), dt=1e-3)), "padding='same' with an even"),
 ])
 def test_refusals(make, words: str) -> None:
     with pytest.raises(NeurosimError, match=words):

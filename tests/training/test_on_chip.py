@@ -8,6 +8,7 @@ import torch
 from chip_cases import (
     CHANNELS,
     CHIPS,
+    Looped,
     Stepped,
     crossbar,
     dies_of,
@@ -18,7 +19,7 @@ from chip_cases import (
     parameters_of,
     snntorch_net,
 )
-from snntorch import Leaky
+from snntorch import Leaky, RLeaky
 from torch import nn
 
 from neurosim.dies import Dies
@@ -222,6 +223,21 @@ def test_what_does_not_go_is_refused():
 
     with pytest.raises(NeurosimError, match=r"are one tensor of the module, fc\.weight"):
         OnChip(Tied(), load_profile("mismatch"), sample)
+
+
+@pytest.mark.parametrize("chip_name", ["mismatch", "pcm_hermes"])
+@pytest.mark.parametrize("what", ["groups", "one to one", "weight_norm"])
+def test_weights_that_are_no_tensor_of_the_module_are_named(what, chip_name):
+    options = {"beta": 0.5, "init_hidden": True, "output": True}
+    one_to_one = RLeaky(all_to_all=False, V=torch.full((6,), 0.3), **options) if what == "one to one" else None
+    layer = nn.Conv2d(2, 4, 2, groups=2) if what == "groups" else nn.Linear(CHANNELS, 6)
+    if what == "weight_norm":
+        nn.utils.parametrizations.weight_norm(layer)
+    sample = torch.rand(4, 3, 2, 4, 4) if what == "groups" else inputs()
+    with pytest.raises(NeurosimError, match=r"is on the chip, but no tensor of Looped: it is made of") as caught:
+        OnChip(Looped(nn.Sequential(layer, one_to_one or Leaky(**options))), load_profile(chip_name), sample.numpy())
+    assert ("mismatch." in str(caught.value)) == (chip_name == "mismatch")
+    assert "groups=1, all_to_all=True, remove_parametrizations" in str(caught.value)
 
 
 @pytest.mark.parametrize("after", ["linear", "relu"])

@@ -23,7 +23,7 @@ def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
 
 def accuracy(on: Objective, u: dict[str, torch.Tensor]) -> float:
     with torch.no_grad():
-        return (on.logits(moved(on.parameters, u)).argmax(1) == on.labels).float().mean().item()
+        return (on.logits(moved(on.parameters, u)).argmax(1) == on.labels).double().mean().item()
 
 
 def test_points_are_those_of_the_attack_and_of_the_draws(trained):
@@ -42,6 +42,14 @@ def test_points_are_those_of_the_attack_and_of_the_draws(trained):
         assert (point.gaussian_mean, point.gaussian_least) == (pytest.approx(np.mean(normal)), min(normal))
     assert found.points[1].attacked < found.points[1].corner_least
     assert found.points[1].attacked < found.points[0].attacked
+
+
+def test_accuracies_are_shares_of_the_samples(trained):
+    model, inputs, labels = trained
+    found = vulnerability(lambda x, y: Objective(model, x, y), inputs, labels, (0.3,), draws=1).as_dict()
+    for value in (found["accuracy"], found["points"][0]["attacked"], found["points"][0]["corner_mean"]):
+        assert value == round(90 * value) / 90
+    assert found["attack"] == {"steps": 10, "start": 1e-3, "loss": "task", "restarts": 1, "project": True}
 
 
 def test_parts_give_the_gradient_of_all_samples(trained, monkeypatch):
