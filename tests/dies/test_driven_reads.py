@@ -63,7 +63,7 @@ def test_wires_damp_the_noise_of_tiles_that_are_solved(row_off):
         for off in ("grounded", row_off))
     np.testing.assert_allclose(solved.tiles.variance, grounded.tiles.variance, rtol=1e-5)
     ideal = ns.Dies(ns.map_network(net(), chip(**noise)), 1).reads(0)["fc/weight"].tiles.variance
-    assert grounded.tiles.variance.sum() < 0.9 * ideal.sum()
+    assert grounded.tiles.variance.sum() < 0.95 * ideal.sum()
 
 
 @pytest.mark.parametrize("values", [{**CUBIC, "wires.level": "nonlinear"},
