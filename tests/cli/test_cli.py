@@ -507,15 +507,15 @@ def test_pareto(call, model, tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_shows_that_noise_training_keeps_more(call, tmp_path):
+def test_demo_shows_that_robust_training_keeps_more(call, tmp_path):
+    """Noise alone does so on most machines: rounding takes a training elsewhere, and drift is not compensated here."""
     code, out, err = call("demo", "--out", tmp_path / "demo", "--dies", 40, "--json")
     assert code == 0, err
     runs = json.loads(out)["runs"]
     assert len(runs) == 6
     for chip in ("pcm_hermes", "dynap_se2"):
-        plain, *others = (runs[f"{recipe}, {chip}"]["summary"] for recipe in ("standard", "forward_noise", "robust"))
-        for other in others:
-            assert other["mean"]["value"] > plain["mean"]["value"], chip
+        plain, robust = (runs[f"{recipe}, {chip}"]["summary"] for recipe in ("standard", "robust"))
+        assert robust["mean"]["value"] > plain["mean"]["value"] + 0.005, chip
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
     assert {path.stem for path in (tmp_path / "demo" / "figures").iterdir()} == {
         "accuracy", "yield", "energy", "spikes", "parts", "raster", "traces", "tiles", "time-1", "mismatch-2",
