@@ -156,11 +156,12 @@ def test_a_list_is_what_a_group_of_commands_gives(call):
         assert "--json stands before list; put it behind" in err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_an_output_that_is_full_is_one_sentence(options):
-    code = "import sys; sys.argv = ['neurosim', *sys.argv[1:]]; from neurosim.cli import main; main()"
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", code, "profiles", "list", *options], stdout=full,
+def test_an_output_that_is_full_is_one_sentence(tmp_path, options):
+    """A limit on the size of files stands for a full disk."""
+    code = ("import resource, signal, sys; sys.argv = ['neurosim', *sys.argv[1:]]; from neurosim.cli import main\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); main()")
+    with open(tmp_path / "full", "w") as full:
+        done = subprocess.run([sys.executable, "-B", "-c", code, "profiles", "list", *options], stdout=full,
                               stderr=subprocess.PIPE, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
-    assert (done.returncode, done.stderr) == (1, "neurosim: the output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "neurosim: the output: File too large\n")
